@@ -1,0 +1,220 @@
+"""All settings of Holdpoint, grouped; everything that an installation may change comes from the environment."""
+
+import os
+import sys
+from pathlib import Path
+
+from csp.constants import NONE, SELF, UNSAFE_EVAL, UNSAFE_INLINE
+from django.core.exceptions import ImproperlyConfigured
+
+from config import environment
+from config.logs import logging_settings
+
+# --- The environment ---------------------------------------------------------------------------
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+HOLDPOINT_DATA = environment.data_folder(Path(os.environ.get("HOLDPOINT_DATA") or BASE_DIR / ".holdpoint").absolute())
+DATABASE_URL = os.environ.get("DATABASE_URL") or f"sqlite:///{HOLDPOINT_DATA / 'holdpoint.sqlite3'}"
+REDIS_URL = os.environ.get("REDIS_URL", "")
+HOLDPOINT_MODEL = os.environ.get("HOLDPOINT_MODEL") or "scripted"
+HOLDPOINT_RETAIL_DATA = os.environ.get("HOLDPOINT_RETAIL_DATA", "")
+
+# Embedded means: one machine, nothing given from outside. There the browser is on this machine too.
+EMBEDDED = "DATABASE_URL" not in os.environ
+DEBUG = environment.flag("HOLDPOINT_DEBUG", False)
+HTTPS = environment.flag("HOLDPOINT_HTTPS", not EMBEDDED)
+ALLOWED_HOSTS = environment.words("HOLDPOINT_HOSTS", "localhost,127.0.0.1,[::1]")
+CSRF_TRUSTED_ORIGINS = environment.words("HOLDPOINT_ORIGINS")
+
+# --- Secrets -----------------------------------------------------------------------------------
+
+SECRET_KEY = os.environ.get("SECRET_KEY") or environment.kept_secret(HOLDPOINT_DATA, "secret-key")
+SECRET_KEY_FALLBACKS = environment.words("SECRET_KEY_FALLBACKS")
+# By key id; the first one signs, all of them verify.
+HOLDPOINT_JOURNAL_KEYS = environment.journal_keys(
+    os.environ.get("HOLDPOINT_JOURNAL_KEYS") or f"k1:{environment.kept_secret(HOLDPOINT_DATA, 'journal-key')}"
+)
+
+# --- Apps --------------------------------------------------------------------------------------
+
+INSTALLED_APPS = [
+    "unfold",  # before the admin, whose templates it replaces
+    "unfold.contrib.simple_history",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "servestatic.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "django.contrib.humanize",
+    "simple_history",
+    "django_fsm",
+    "django_htmx",
+    "axes",
+    "csp",
+    "tools",
+    "runs",
+    "approvals",
+    "ops",
+    "config",
+    "examples.support_desk",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "servestatic.middleware.ServeStaticMiddleware",
+    "config.security.ContentSecurityMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+    "simple_history.middleware.HistoryRequestMiddleware",
+    "axes.middleware.AxesMiddleware",
+]
+ROOT_URLCONF = "config.urls"
+ASGI_APPLICATION = "config.asgi.application"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+# --- Database ----------------------------------------------------------------------------------
+
+# A pool of connections for processes with many threads; a process with one thread keeps its own.
+DATABASE_POOL = environment.flag("HOLDPOINT_DATABASE_POOL", True)
+DATABASES = {
+    "default": environment.database(
+        DATABASE_URL, pool=DATABASE_POOL, pool_size=environment.whole("HOLDPOINT_DATABASE_POOL_SIZE", 40)
+    )
+}
+
+# --- Queues ------------------------------------------------------------------------------------
+
+# A message is a hint that carries one id: it is acknowledged early, never retried, and losing it loses nothing.
+CELERY_BROKER_URL = REDIS_URL or f"redis+socket://{HOLDPOINT_DATA / 'broker.sock'}"
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    "socket_timeout": 5,
+    "socket_connect_timeout": 2,
+    "socket_keepalive": not CELERY_BROKER_URL.startswith("redis+socket"),
+    "health_check_interval": 15,
+    "visibility_timeout": 600,
+}
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None
+CELERY_BROKER_CHANNEL_ERROR_RETRY = True
+CELERY_RESULT_BACKEND = None
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ACKS_LATE = False
+CELERY_TASK_REJECT_ON_WORKER_LOST = False
+CELERY_TASK_PUBLISH_RETRY = False
+CELERY_TASK_SERIALIZER = "json"
+CELERY_ACCEPT_CONTENT = ["json"]
+CELERY_TASK_DEFAULT_QUEUE = "runs"
+CELERY_TASK_CREATE_MISSING_QUEUES = True
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
+CELERY_WORKER_SEND_TASK_EVENTS = False
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT = 10
+CELERY_TIMEZONE = "UTC"
+# Seconds between two rounds of the caretakers.
+HOLDPOINT_CARETAKE_EVERY = environment.whole("HOLDPOINT_CARETAKE_EVERY", 2)
+CELERY_BEAT_SCHEDULE = {
+    "caretake": {
+        "task": "runs.tasks.caretake",
+        "schedule": HOLDPOINT_CARETAKE_EVERY,
+        # A round that could not be taken in time is not made up for: the next one does the same work.
+        "options": {"queue": "caretakers", "expires": HOLDPOINT_CARETAKE_EVERY * 2},
+    }
+}
+
+# --- People ------------------------------------------------------------------------------------
+
+AUTHENTICATION_BACKENDS = [
+    "axes.backends.AxesStandaloneBackend",
+    "django.contrib.auth.backends.ModelBackend",
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+LOGIN_URL = "/sign-in/"
+LOGIN_REDIRECT_URL = "/"
+LOGOUT_REDIRECT_URL = LOGIN_URL
+# Five wrong passwords for one name from one address: half an hour (in hours) of rest.
+AXES_FAILURE_LIMIT = 5
+AXES_COOLOFF_TIME = 0.5
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_RESET_ON_SUCCESS = True
+AXES_VERBOSE = False
+SIMPLE_HISTORY_REVERT_DISABLED = True
+
+# --- Security ----------------------------------------------------------------------------------
+
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [SELF],
+        "object-src": [NONE],
+        "base-uri": [NONE],
+        "form-action": [SELF],
+        "frame-ancestors": [NONE],
+    }
+}
+# Unfold's admin runs Alpine, which evaluates expressions, and styles elements in place: there alone.
+ADMIN_CONTENT_SECURITY = {"script-src": [SELF, UNSAFE_EVAL], "style-src": [SELF, UNSAFE_INLINE], "img-src": [SELF, "data:"]}
+X_FRAME_OPTIONS = "DENY"
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
+SESSION_COOKIE_AGE = 12 * 3600
+SECURE_SSL_REDIRECT = HTTPS and environment.flag("HOLDPOINT_HTTPS_REDIRECT", True)
+SECURE_REDIRECT_EXEMPT = [r"^healthz$"]
+SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS
+if environment.flag("HOLDPOINT_BEHIND_PROXY", False):
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 200
+
+# --- Files, words, logs ------------------------------------------------------------------------
+
+STATIC_URL = "static/"
+STATIC_ROOT = HOLDPOINT_DATA / "static"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+SERVESTATIC_USE_FINDERS = True
+SERVESTATIC_AUTOREFRESH = False
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_I18N = False
+USE_TZ = True
+LOGGING = logging_settings(json=not EMBEDDED, level=os.environ.get("HOLDPOINT_LOG_LEVEL", "INFO"))
+
+UNFOLD = {
+    "SITE_TITLE": "Holdpoint",
+    "SITE_HEADER": "Holdpoint",
+    "SITE_SYMBOL": "front_hand",
+    "SHOW_HISTORY": True,
+    "SHOW_VIEW_ON_SITE": False,
+}

@@ -1,0 +1,10 @@
+from django.apps import AppConfig
+
+
+class ToolsConfig(AppConfig):
+    """What may be done: tools, their contracts and every attempt to call one."""
+
+    name = "tools"
+    label = "tools"
+    verbose_name = "Tools"
+    default_auto_field = "django.db.models.BigAutoField"
