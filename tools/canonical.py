@@ -1,0 +1,180 @@
+"""JSON that both databases keep alike: one door in, one byte form, one digest, and ids in order of time."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import math
+import re
+import secrets
+import time
+from collections.abc import Mapping
+from enum import Enum
+from typing import Any
+
+import rfc8785
+from pydantic_core import PydanticSerializationError, to_jsonable_python
+
+#: None, bool, int, float, str, list or dict with text keys.
+Json = Any
+
+MAX_INT = 2**53 - 1  # beyond it, readers that keep numbers as binary floats see another number
+MAX_DEPTH = 64
+MAX_BYTES = 256 * 1024
+
+_REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+# PostgreSQL refuses NUL in text and jsonb; a lone surrogate cannot be written as UTF-8 at all.
+_UNKEEPABLE = re.compile("[\x00\ud800-\udfff]")
+_ALPHABET = str.maketrans("abcdefghijklmnopqrstuvwxyz234567", "0123456789abcdefghijklmnopqrstuv")
+
+
+class NotJson(ValueError):
+    """The value cannot be kept as JSON; the message says where and why."""
+
+
+def normalise(value: Any) -> Json:
+    """`value` as plain JSON that SQLite and PostgreSQL keep and give back alike.
+
+    Objects that pydantic can write as JSON (models, dataclasses, decimals, dates, enums) are written so. NUL and
+    lone surrogates in text become U+FFFD. Doing it twice changes nothing.
+
+    Raises NotJson for NaN and infinities, numbers beyond 2**53 - 1, keys that are not text or that collide,
+    sets and binary content, more than 64 levels, more than 256 KiB.
+    """
+    plain = _plain(value, "$", 0)
+    size = len(json.dumps(plain, ensure_ascii=False, separators=(",", ":")).encode())
+    if size > MAX_BYTES:
+        raise NotJson(
+            f"{size} bytes of JSON are more than the {MAX_BYTES} that fit in a row; keep it as an artifact"
+        )
+    return plain
+
+
+def parse(text: str | bytes) -> Json:
+    """JSON text from outside as a normalised value.
+
+    Raises NotJson for text that is not JSON, that names a key twice, or that `normalise` refuses.
+    """
+    try:
+        value = json.loads(text, object_pairs_hook=_pairs, parse_constant=_no_constant)
+    except NotJson:
+        raise
+    except RecursionError:
+        raise NotJson(f"more than {MAX_DEPTH} levels of lists and objects") from None
+    except UnicodeDecodeError:
+        raise NotJson("this is not text in UTF-8") from None
+    except ValueError as error:
+        raise NotJson(f"this is not JSON: {error}") from None
+    return normalise(value)
+
+
+def canonical(value: Json) -> bytes:
+    """The bytes of RFC 8785: the same for equal values, whatever their order of keys.
+
+    Raises NotJson for what has no such form; normalised values always have one.
+    """
+    try:
+        if _is_simple(value):
+            return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
+        return rfc8785.dumps(value)
+    except (rfc8785.CanonicalizationError, UnicodeEncodeError, RecursionError) as error:
+        raise NotJson(str(error)) from None
+
+
+def digest(value: Json) -> str:
+    """SHA-256 over the canonical bytes, in hex (64 characters)."""
+    return hashlib.sha256(canonical(value)).hexdigest()
+
+
+def new_id(prefix: str) -> str:
+    """A new id such as ``run_01…``: 26 characters of lowercase base32, later ids sort after earlier ones.
+
+    52 bits of microseconds, then 76 random bits: unique without asking anybody.
+    """
+    moment = time.time_ns() // 1000 & (2**52 - 1)
+    number = (moment << 76 | secrets.randbits(76)) << 2  # 130 bits: 26 digits of five
+    packed = (number << 30).to_bytes(20, "big")
+    return f"{prefix}_{base64.b32encode(packed).decode().lower().translate(_ALPHABET)[:26]}"
+
+
+def _plain(value: Any, path: str, depth: int) -> Json:
+    if value is None or value is True or value is False:
+        return value
+    if isinstance(value, Enum):
+        return _plain(value.value, path, depth)
+    if isinstance(value, str):
+        text = value if type(value) is str else "".join(value)
+        return _UNKEEPABLE.sub(_REPLACEMENT, text)
+    if isinstance(value, int | float):
+        return _number(value, path)
+    if depth >= MAX_DEPTH and isinstance(value, Mapping | list | tuple):
+        raise NotJson(f"{path[:80]}: more than {MAX_DEPTH} levels of lists and objects")
+    if isinstance(value, Mapping):
+        return _object(value, path, depth)
+    if isinstance(value, list | tuple):
+        return [_plain(item, f"{path}[{index}]", depth + 1) for index, item in enumerate(value)]
+    return _written(value, path, depth)
+
+
+def _number(value: float, path: str) -> int | float:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise NotJson(f"{path}: {value} is not a number that JSON can carry")
+    # Beyond this a database may hand back an integer for a float, and the digest would change.
+    if abs(value) > MAX_INT:
+        raise NotJson(f"{path}: the number is beyond {MAX_INT}; carry it as text")
+    if isinstance(value, int):
+        return int(value)
+    return float(value) or 0.0  # jsonb knows no negative zero
+
+
+def _object(value: Mapping[Any, Any], path: str, depth: int) -> dict[str, Json]:
+    plain: dict[str, Json] = {}
+    for key, item in value.items():
+        if not isinstance(key, str):
+            raise NotJson(f"{path}: the key {key!r} is not text")
+        name = _plain(key, path, depth)
+        if name in plain:
+            raise NotJson(f"{path}: the key {name!r} is there twice")
+        plain[name] = _plain(item, f"{path}.{name}", depth + 1)
+    return plain
+
+
+def _written(value: Any, path: str, depth: int) -> Json:
+    if isinstance(value, set | frozenset):
+        raise NotJson(f"{path}: a set has no order; use a list")
+    if isinstance(value, bytes | bytearray | memoryview):
+        raise NotJson(f"{path}: binary content; keep it as an artifact or as base64 text")
+    if hasattr(value, "__next__"):
+        raise NotJson(f"{path}: {type(value).__name__} can be read only once; use a list")
+    try:
+        written = to_jsonable_python(value, by_alias=True, inf_nan_mode="constants")
+    except (PydanticSerializationError, ValueError, RecursionError):
+        raise NotJson(f"{path}: a {type(value).__name__} has no form in JSON") from None
+    return _plain(written, path, depth)
+
+
+def _is_simple(value: Json) -> bool:
+    """Whether json's own fast encoder gives the bytes of RFC 8785: no floats, keys in ASCII, integers in range."""
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and key.isascii() and _is_simple(item) for key, item in value.items())
+    if isinstance(value, list):
+        return all(map(_is_simple, value))
+    if isinstance(value, str):
+        return True
+    if isinstance(value, int):
+        return -MAX_INT <= value <= MAX_INT
+    return value is None
+
+
+def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise NotJson(f"the key {key[:80]!r} is there twice")
+        found[key] = value
+    return found
+
+
+def _no_constant(name: str) -> None:
+    raise NotJson(f"{name} is not a number that JSON can carry")

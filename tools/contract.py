@@ -1,0 +1,367 @@
+"""A tool: a typed function that touches the world, with its effect and everything one must know before calling it."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NoReturn, TypeVar, overload
+
+import jsonschema
+import pydantic
+from jsonschema.protocols import Validator
+from pydantic_core import PydanticSerializationError
+
+from tools.canonical import Json, NotJson, digest, normalise
+from tools.effects import REVERSIBILITY_BY_EFFECT, Effect, Reversibility, Risk
+from tools.failures import InvalidData, Refused, ToolError
+from tools.preview import Change, Check, Evidence, Preview, default_sentence
+from tools.signature import ContractError, Shape, in_words, schema_of_input, schema_of_output, shape_of
+from tools.values import IdempotencyKey, Money, cents, money
+
+__all__ = [
+    "Call",
+    "Change",
+    "Check",
+    "ContractError",
+    "Effect",
+    "Evidence",
+    "IdempotencyKey",
+    "InvalidArguments",
+    "InvalidOutput",
+    "Money",
+    "Preview",
+    "Reversibility",
+    "Risk",
+    "Tool",
+    "ToolExit",
+    "cents",
+    "money",
+]
+
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
+Word = TypeVar("Word", Effect, Risk, Reversibility)
+Hook = TypeVar("Hook", bound=Callable[..., Any])
+
+
+class InvalidArguments(InvalidData):
+    """The arguments do not fit the tool's contract. `problems` lists each one in plain words."""
+
+    def __init__(self, tool: str, problems: list[str]) -> None:
+        self.problems = problems
+        super().__init__(f"{tool} cannot take these arguments: {'; '.join(problems)}")
+
+
+class InvalidOutput(ToolError):
+    """A tool gave a result that does not fit its contract. For a write that means: done, with an unusable receipt.
+
+    `problems` lists each misfit in plain words.
+    """
+
+    def __init__(self, tool: str, problems: list[str]) -> None:
+        self.problems = problems
+        super().__init__(f"{tool} gave a result that its contract does not allow: {'; '.join(problems)}")
+
+
+class ToolExit(ToolError):
+    """A tool tried to end the whole process."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """A proposed call, as the hooks see it.
+
+    `arguments` are canonical JSON, `values` the same by parameter name as the function's own types.
+    """
+
+    tool: Tool
+    arguments: dict[str, Json]
+    values: Mapping[str, Any]
+    key: str
+    run_id: str = ""
+    step_id: str = ""
+
+
+class Tool:
+    """One declared tool; made by ``@tool`` (tools.registry) and from then on unchanging, apart from its hooks.
+
+    Calling it as a function is refused: every call must pass the gate, which only ``run.tool`` does.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        *,
+        effect: Effect | str,
+        risk: Risk | str = Risk.LOW,
+        timeout: float = 30,
+        version: int = 1,
+        name: str | None = None,
+        title: str = "",
+        description: str = "",
+        rollback: str | Tool = "",
+        reversibility: Reversibility | str | None = None,
+        queue: str = "",
+    ) -> None:
+        """Declare `function`. `timeout` is in seconds; `rollback` is a sentence, or the tool that undoes this one.
+
+        `queue` names the queue of the workers that may run it, if not any. Raises ContractError.
+        """
+        self.function = function
+        self.name: str = name or str(getattr(function, "__name__", ""))
+        if not _NAME.fullmatch(self.name):
+            raise ContractError(
+                f"{self.name!r} cannot be a tool's name; use a to z, 0 to 9 and _, at most 64 of them"
+            )
+        self.effect = _word(Effect, effect, self.name, "effect")
+        self.risk = _word(Risk, risk, self.name, "risk")
+        self.reversibility = _word(
+            Reversibility, reversibility or REVERSIBILITY_BY_EFFECT[self.effect], self.name, "reversibility"
+        )
+        self.timeout = float(timeout)
+        self.version = version
+        self.title = title or self.name.replace("_", " ").capitalize()
+        self.description = description or (function.__doc__ or "").strip()
+        self.rollback = rollback.name if isinstance(rollback, Tool) else rollback.strip()
+        self.queue = queue
+        self._shape: Shape = shape_of(function, self.name)
+        self._refuse_nonsense()
+        self.input_schema: dict[str, Any] = schema_of_input(self._shape, self.name)
+        self.output_schema: dict[str, Any] = schema_of_output(self._shape, self.name)
+        self.lookup_is_final = False
+        self._hooks: dict[str, Callable[..., Any]] = {}
+
+    def __repr__(self) -> str:
+        return f"<Tool {self.name} version {self.version}, {self.effect}>"
+
+    def __call__(self, *args: Any, **kwargs: Any) -> NoReturn:
+        raise TypeError(
+            f"{self.name} is a tool: in a workflow, call run.tool({self.name}, …), which asks the gate and keeps the "
+            f"record; in a test, call {self.name}.function(…)"
+        )
+
+    @cached_property
+    def contract_digest(self) -> str:
+        """Digest over name, version, effect and both schemas: what callers rely on."""
+        contract = {"name": self.name, "version": self.version, "effect": self.effect.value}
+        return digest(normalise({**contract, "input": self.input_schema, "output": self.output_schema}))
+
+    @property
+    def takes_key(self) -> bool:
+        """Whether the function receives the idempotency key."""
+        return self._shape.key_parameter is not None
+
+    # Hooks: each is set once, as a decorator of a function beside the tool.
+
+    def preview(self, function: Hook) -> Hook:
+        """Set what reviewers see: ``(call) -> Preview`` or a sentence."""
+        return self._set_hook("preview", function)
+
+    def precondition(self, function: Hook) -> Hook:
+        """Set the tool's own rules: ``(call) -> None``, raising Refused; asked before any person is."""
+        return self._set_hook("precondition", function)
+
+    def facts(self, function: Hook) -> Hook:
+        """Set the facts that policies decide by: ``(call) -> dict``, such as amount, currency, suspicious."""
+        return self._set_hook("facts", function)
+
+    @overload
+    def lookup(self, function: Hook, /) -> Hook: ...
+    @overload
+    def lookup(self, /, *, final: bool) -> Callable[[Hook], Hook]: ...
+    def lookup(self, function: Any = None, /, *, final: bool = False) -> Any:
+        """Set how to find out whether the call with a key happened: ``(key) -> result or None``.
+
+        With ``final=True`` None means that it did not happen and never will; otherwise only a person may conclude so.
+        """
+        if function is None:
+            return lambda hook: self._set_lookup(hook, final)
+        return self._set_lookup(function, final)
+
+    def has(self, hook: str) -> bool:
+        """Whether the hook of this name (preview, lookup, precondition, facts) is set."""
+        return hook in self._hooks
+
+    # What the engine and the gate ask
+
+    def bind(self, *args: Any, **kwargs: Any) -> dict[str, Json]:
+        """The arguments of a call written in Python, by name and as JSON, not yet validated: see `validate`.
+
+        Raises InvalidArguments for too many, unknown or doubly given ones, and for values that have no JSON form.
+        """
+        try:
+            bound = self._shape.signature.bind_partial(*args, **kwargs)
+        except TypeError as error:
+            raise InvalidArguments(self.name, [str(error)]) from None
+        return self._plain(bound.arguments)
+
+    def validate(self, arguments: Mapping[str, Any]) -> dict[str, Json]:
+        """The canonical form of `arguments`: checked against the contract, defaults filled in, as JSON.
+
+        Validating the outcome again changes nothing, so its digest is stable. Raises InvalidArguments with every
+        problem.
+        """
+        canonical = self._typed(self._plain(arguments))[1]
+        if self._typed(canonical)[1] != canonical:
+            raise InvalidArguments(self.name, ["their JSON form reads back as something else"])
+        misfits = _misfits(self._input_check, canonical)
+        if misfits:
+            raise InvalidArguments(self.name, misfits)
+        return canonical
+
+    def call(self, arguments: Mapping[str, Any], key: str, run_id: str = "", step_id: str = "") -> Call:
+        """The call as hooks see it. Raises InvalidArguments."""
+        values, canonical = self._typed(self._plain(arguments))
+        return Call(self, canonical, values, key, run_id, step_id)
+
+    def invoke(self, arguments: Mapping[str, Any], key: str) -> Json:
+        """Run the function with typed values and the key; returns its result as JSON.
+
+        Raises InvalidArguments before and InvalidOutput after the function ran, and whatever the function raises;
+        an attempt to end the process becomes ToolExit.
+        """
+        values = self._typed(self._plain(arguments))[0]
+        if self._shape.key_parameter:
+            values[self._shape.key_parameter] = IdempotencyKey(key)
+        try:
+            result = self.function(**values)
+        except (SystemExit, KeyboardInterrupt) as error:
+            raise ToolExit(f"{self.name} tried to end the process ({type(error).__name__})") from error
+        return self.as_result(result)
+
+    def as_result(self, result: Any) -> Json:
+        """`result` (typed, or JSON from outside) as JSON that fits the output contract. Raises InvalidOutput."""
+        adapter = self._shape.output
+        try:
+            plain = normalise(
+                adapter.dump_python(adapter.validate_python(result), mode="json", by_alias=True)
+            )
+        except pydantic.ValidationError as error:
+            raise InvalidOutput(self.name, in_words(error)) from None
+        except (NotJson, PydanticSerializationError) as error:
+            raise InvalidOutput(self.name, [str(error)]) from None
+        misfits = _misfits(self._output_check, plain)
+        if misfits:
+            raise InvalidOutput(self.name, misfits)
+        return plain
+
+    def restore(self, result: Json) -> Any:
+        """A recorded result as the type that the function returns. Raises InvalidOutput if it no longer fits."""
+        try:
+            return self._shape.output.validate_json(_text(result))
+        except pydantic.ValidationError as error:
+            raise InvalidOutput(self.name, in_words(error)) from None
+
+    def find(self, key: str) -> Json | None:
+        """The result of the call with this key if it happened, else None. Raises LookupError without a lookup."""
+        if not self.has("lookup"):
+            raise LookupError(
+                f"{self.name} has no lookup, so nobody can ask what became of a call; declare one"
+            )
+        found = self._hooks["lookup"](IdempotencyKey(key))
+        return None if found is None else self.as_result(found)
+
+    def show(self, call: Call) -> Preview:
+        """What the reviewer sees of `call`: the tool's own preview, or a sentence of its title and arguments."""
+        if not self.has("preview"):
+            return Preview(default_sentence(self.title, call.arguments))
+        shown = self._hooks["preview"](call)
+        return shown if isinstance(shown, Preview) else Preview(str(shown))
+
+    def check(self, call: Call) -> None:
+        """Ask the tool's own rules. Raises Refused; without a precondition nothing is refused."""
+        if self.has("precondition") and self._hooks["precondition"](call) not in (None, True):
+            raise Refused(f"The precondition of {self.name} does not hold.")
+
+    def declared_facts(self, call: Call) -> dict[str, Json]:
+        """The facts that the tool declares about `call`, as JSON (amounts as text). Raises ContractError."""
+        facts = self._hooks["facts"](call) if self.has("facts") else {}
+        try:
+            plain = normalise(facts)
+        except NotJson as error:
+            raise ContractError(f"The facts of {self.name} cannot be recorded: {error}") from None
+        if not isinstance(plain, dict):
+            raise ContractError(f"The facts of {self.name} must be a dict, such as {{'amount': …}}")
+        return plain
+
+    # Inside
+
+    def _refuse_nonsense(self) -> None:
+        if self.effect.changes_the_world and not self.takes_key:
+            raise ContractError(
+                f"{self.name} is {self.effect} but takes no key, so a repeated call could not be told from a new one; "
+                "add `*, key: IdempotencyKey` to its parameters and hand it to the other side"
+            )
+        if not math.isfinite(self.timeout) or self.timeout <= 0:
+            raise ContractError(f"{self.name}: timeout={self.timeout} must be a number of seconds above 0")
+        if self.version < 1:
+            raise ContractError(f"{self.name}: version={self.version} must be 1 or more")
+        if self.effect is Effect.IRREVERSIBLE and self.reversibility is Reversibility.FULL:
+            raise ContractError(
+                f"{self.name} is irreversible, so reversibility cannot be full; declare it as a write"
+            )
+
+    def _set_hook(self, name: str, function: Hook) -> Hook:
+        if name in self._hooks:
+            raise ContractError(f"{self.name} already has a {name}; a tool has one of each")
+        self._hooks[name] = function
+        return function
+
+    def _set_lookup(self, function: Hook, final: bool) -> Hook:
+        if self._shape.gives_nothing:
+            raise ContractError(
+                f"{self.name} returns nothing, so a lookup cannot show what it found; return a receipt"
+            )
+        self.lookup_is_final = final
+        return self._set_hook("lookup", function)
+
+    def _plain(self, arguments: Mapping[str, Any]) -> dict[str, Json]:
+        try:
+            plain: dict[str, Json] = normalise(dict(arguments))
+        except (NotJson, TypeError, ValueError) as error:
+            raise InvalidArguments(self.name, [str(error)]) from None
+        return plain
+
+    def _typed(self, arguments: dict[str, Json]) -> tuple[dict[str, Any], dict[str, Json]]:
+        """The typed values by parameter name, and their canonical JSON."""
+        try:
+            model = self._shape.model.model_validate_json(_text(arguments))
+            canonical = normalise(model.model_dump(mode="json", by_alias=True))
+        except pydantic.ValidationError as error:
+            raise InvalidArguments(self.name, in_words(error)) from None
+        except (NotJson, PydanticSerializationError) as error:
+            raise InvalidArguments(self.name, [str(error)]) from None
+        return {name: getattr(model, field) for name, field in self._shape.fields.items()}, canonical
+
+    @cached_property
+    def _input_check(self) -> Validator:
+        return jsonschema.Draft202012Validator(self.input_schema)
+
+    @cached_property
+    def _output_check(self) -> Validator:
+        return jsonschema.Draft202012Validator(self.output_schema)
+
+
+def _word(kind: type[Word], word: str, tool: str, what: str) -> Word:
+    try:
+        return kind(word)
+    except ValueError:
+        known = ", ".join(kind)
+        raise ContractError(f"{tool}: {what}={word!r} is none of {known}") from None
+
+
+def _text(value: Json) -> bytes:
+    return json.dumps(value, ensure_ascii=False).encode()
+
+
+def _misfits(check: Validator, value: Json) -> list[str]:
+    found = sorted(check.iter_errors(value), key=lambda error: error.json_path)
+    # Without the values themselves: they may be personal, and problems end up in logs.
+    return [f"{_place(error.json_path)} does not fit the contract's {error.validator}" for error in found]
+
+
+def _place(json_path: str) -> str:
+    return json_path.removeprefix("$").lstrip(".") or "the value"
