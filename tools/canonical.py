@@ -36,8 +36,8 @@ class NotJson(ValueError):
 def normalise(value: Any) -> Json:
     """`value` as plain JSON that SQLite and PostgreSQL keep and give back alike.
 
-    Objects that pydantic can write as JSON (models, dataclasses, decimals, dates, enums) are written so. NUL and
-    lone surrogates in text become U+FFFD. Doing it twice changes nothing.
+    Objects that pydantic can write as JSON (models, dataclasses, decimals, dates, enums) are written so. NUL
+    and lone surrogates in text become U+FFFD. Doing it twice changes nothing.
 
     Raises NotJson for NaN and infinities, numbers beyond 2**53 - 1, keys that are not text or that collide,
     sets and binary content, more than 64 levels, more than 256 KiB.
@@ -155,7 +155,7 @@ def _written(value: Any, path: str, depth: int) -> Json:
 
 
 def _is_simple(value: Json) -> bool:
-    """Whether json's own fast encoder gives the bytes of RFC 8785: no floats, keys in ASCII, integers in range."""
+    """Whether json's own fast encoder gives the bytes of RFC 8785: no floats, ASCII keys, small integers."""
     if isinstance(value, dict):
         return all(isinstance(key, str) and key.isascii() and _is_simple(item) for key, item in value.items())
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""A tool: a typed function that touches the world, with its effect and everything one must know before calling it."""
+"""A tool: a typed function that touches the world, its effect and all one must know before calling it."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class InvalidArguments(InvalidData):
 
 
 class InvalidOutput(ToolError):
-    """A tool gave a result that does not fit its contract. For a write that means: done, with an unusable receipt.
+    """A tool gave a result that does not fit its contract; a write may well have happened.
 
     `problems` lists each misfit in plain words.
     """
@@ -86,7 +86,7 @@ class Call:
 
 
 class Tool:
-    """One declared tool; made by ``@tool`` (tools.registry) and from then on unchanging, apart from its hooks.
+    """One declared tool; made by ``@tool`` (tools.registry), from then on unchanging, apart from its hooks.
 
     Calling it as a function is refused: every call must pass the gate, which only ``run.tool`` does.
     """
@@ -106,7 +106,7 @@ class Tool:
         reversibility: Reversibility | str | None = None,
         queue: str = "",
     ) -> None:
-        """Declare `function`. `timeout` is in seconds; `rollback` is a sentence, or the tool that undoes this one.
+        """Declare `function`; `timeout` in seconds, `rollback` a sentence or the tool that undoes this one.
 
         `queue` names the queue of the workers that may run it, if not any. Raises ContractError.
         """
@@ -139,8 +139,8 @@ class Tool:
 
     def __call__(self, *args: Any, **kwargs: Any) -> NoReturn:
         raise TypeError(
-            f"{self.name} is a tool: in a workflow, call run.tool({self.name}, …), which asks the gate and keeps the "
-            f"record; in a test, call {self.name}.function(…)"
+            f"{self.name} is a tool: in a workflow, call run.tool({self.name}, …), which asks the gate and "
+            f"keeps the record; in a test, call {self.name}.function(…)"
         )
 
     @cached_property
@@ -175,7 +175,8 @@ class Tool:
     def lookup(self, function: Any = None, /, *, final: bool = False) -> Any:
         """Set how to find out whether the call with a key happened: ``(key) -> result or None``.
 
-        With ``final=True`` None means that it did not happen and never will; otherwise only a person may conclude so.
+        With ``final=True`` None is proof that it did not happen, once no worker can still send it; otherwise
+        it is a hint, and a person concludes.
         """
         if function is None:
             return lambda hook: self._set_lookup(hook, final)
@@ -190,7 +191,7 @@ class Tool:
     def bind(self, *args: Any, **kwargs: Any) -> dict[str, Json]:
         """The arguments of a call written in Python, by name and as JSON, not yet validated: see `validate`.
 
-        Raises InvalidArguments for too many, unknown or doubly given ones, and for values that have no JSON form.
+        Raises InvalidArguments for too many, unknown or doubly given ones, and for values that are no JSON.
         """
         try:
             bound = self._shape.signature.bind_partial(*args, **kwargs)
@@ -201,8 +202,8 @@ class Tool:
     def validate(self, arguments: Mapping[str, Any]) -> dict[str, Json]:
         """The canonical form of `arguments`: checked against the contract, defaults filled in, as JSON.
 
-        Validating the outcome again changes nothing, so its digest is stable. Raises InvalidArguments with every
-        problem.
+        Validating the outcome again changes nothing, so its digest is stable. Raises InvalidArguments with
+        every problem.
         """
         canonical = self._typed(self._plain(arguments))[1]
         if self._typed(canonical)[1] != canonical:
@@ -220,8 +221,8 @@ class Tool:
     def invoke(self, arguments: Mapping[str, Any], key: str) -> Json:
         """Run the function with typed values and the key; returns its result as JSON.
 
-        Raises InvalidArguments before and InvalidOutput after the function ran, and whatever the function raises;
-        an attempt to end the process becomes ToolExit.
+        Raises InvalidArguments before and InvalidOutput after the function ran, and whatever the function
+        raises; an attempt to end the process becomes ToolExit.
         """
         values = self._typed(self._plain(arguments))[0]
         if self._shape.key_parameter:
@@ -233,7 +234,7 @@ class Tool:
         return self.as_result(result)
 
     def as_result(self, result: Any) -> Json:
-        """`result` (typed, or JSON from outside) as JSON that fits the output contract. Raises InvalidOutput."""
+        """`result` (typed, or JSON from outside) as JSON that fits the contract. Raises InvalidOutput."""
         adapter = self._shape.output
         try:
             plain = normalise(
@@ -249,14 +250,14 @@ class Tool:
         return plain
 
     def restore(self, result: Json) -> Any:
-        """A recorded result as the type that the function returns. Raises InvalidOutput if it no longer fits."""
+        """A recorded result as the type that the function returns. Raises InvalidOutput if it misfits."""
         try:
             return self._shape.output.validate_json(_text(result))
         except pydantic.ValidationError as error:
             raise InvalidOutput(self.name, in_words(error)) from None
 
     def find(self, key: str) -> Json | None:
-        """The result of the call with this key if it happened, else None. Raises LookupError without a lookup."""
+        """The result of the call with this key if it happened, else None. Without a lookup: LookupError."""
         if not self.has("lookup"):
             raise LookupError(
                 f"{self.name} has no lookup, so nobody can ask what became of a call; declare one"
@@ -265,7 +266,7 @@ class Tool:
         return None if found is None else self.as_result(found)
 
     def show(self, call: Call) -> Preview:
-        """What the reviewer sees of `call`: the tool's own preview, or a sentence of its title and arguments."""
+        """What the reviewer sees of `call`: the tool's own preview, or a sentence of title and arguments."""
         if not self.has("preview"):
             return Preview(default_sentence(self.title, call.arguments))
         shown = self._hooks["preview"](call)
@@ -292,7 +293,7 @@ class Tool:
     def _refuse_nonsense(self) -> None:
         if self.effect.changes_the_world and not self.takes_key:
             raise ContractError(
-                f"{self.name} is {self.effect} but takes no key, so a repeated call could not be told from a new one; "
+                f"{self.name} is {self.effect} but takes no key, so a repeated call looks like a new one; "
                 "add `*, key: IdempotencyKey` to its parameters and hand it to the other side"
             )
         if not math.isfinite(self.timeout) or self.timeout <= 0:

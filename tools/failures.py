@@ -70,8 +70,8 @@ class ToolError(Exception):
 class Refused(ToolError):
     """The tool's own rules say no, and nothing was done.
 
-    Raise it, as InvalidData, PermissionNeeded, StaleData and NeedsInput, only where that is certain: these end a
-    call as not done, also an irreversible one.
+    Raise it, as InvalidData, PermissionNeeded, StaleData and NeedsInput, only where that is certain: they
+    end a call as not done, also an irreversible one.
     """
 
     kind = FailureClass.REFUSED
@@ -203,14 +203,14 @@ _BY_STATUS = {
     501: _Kind.FATAL,
     505: _Kind.FATAL,
 }
-# Answers that do not say "I have not done it": 409 may mean that an earlier attempt with this key is done or under way.
+# Answers that do not say "I have not done it": 409 may mean that an attempt with this key is under way.
 _OPEN_STATUS = frozenset({408, 409, 423, 425, 429})
 
 
 def register(error: type[BaseException], kind: FailureClass, proof: Proof = Proof.NONE) -> None:
     """Classify `error` and its subclasses as `kind` from now on, before any rule of our own.
 
-    Give a `proof` only if the exception means that nothing was done. For module level of an app's ``tools.py``.
+    Give a `proof` only if the exception means that nothing was done. Call it at the level of a ``tools.py``.
     """
     _REGISTERED[error] = (kind, proof)
 

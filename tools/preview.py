@@ -20,7 +20,7 @@ _DECEPTIVE = re.compile(
 
 
 def plain_text(value: object, limit: int = MAX_TEXT) -> str:
-    """`value` as text that shows what it holds: no control characters, deceptive ones escaped, clamped to `limit`."""
+    """`value` as text that hides nothing: no control characters, deceptive ones escaped, at most `limit`."""
     text = _CONTROL.sub("", _shown(value))
     text = _DECEPTIVE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
     return text if len(text) <= limit else text[: limit - 1] + "…"

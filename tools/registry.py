@@ -62,8 +62,8 @@ def add(new: Tool) -> Tool:
     there = _tools.get(new.name)
     if there is not None:
         raise ContractError(
-            f"There are two tools called {new.name}, in {there.function.__module__} and {new.function.__module__}; "
-            "give one of them another name"
+            f"There are two tools called {new.name}, in {there.function.__module__} and "
+            f"{new.function.__module__}; give one of them another name"
         )
     _tools[new.name] = new
     return new

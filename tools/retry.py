@@ -1,4 +1,4 @@
-"""What to do after a failure: one table over the effect and the class of failure. Pure: nothing waits here."""
+"""What to do after a failure: one table over the effect and the class of failure; pure, it never waits."""
 
 from __future__ import annotations
 
@@ -73,8 +73,8 @@ def decide(
 ) -> RetryDecision:
     """What happens after attempt number `attempt` (from 1), `elapsed` seconds after the first one began.
 
-    `in_doubt` says that an earlier attempt of the same call may have happened (its failure proved nothing, or its
-    worker died): then not even a refusal says that nothing was done, since it may be the answer to that attempt.
+    `in_doubt` says that an earlier attempt of the same call may have happened (its failure proved nothing, or
+    its worker died): then not even a refusal proves that nothing was done, since that attempt may be why.
     """
     undone = effect.changes_the_world and not in_doubt and failure.proof in _ENOUGH_PROOF[effect]
     if effect is Effect.IRREVERSIBLE:

@@ -1,4 +1,4 @@
-"""From a plain typed function to a contract: its input model, its output adapter, and plain words for refusals."""
+"""From a plain typed function to a contract: input model, output adapter, and plain words for refusals."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Shape:
     model: type[BaseModel]
     fields: Mapping[
         str, str
-    ]  # parameter -> attribute of the model, whose own names must not clash with pydantic's
+    ]  # parameter -> attribute of the model: a parameter may be called "json" or "copy"
     output: TypeAdapter[Any]
     key_parameter: str | None
     gives_nothing: bool
@@ -54,6 +54,7 @@ def shape_of(function: Callable[..., Any], name: str) -> Shape:
         output: TypeAdapter[Any] = TypeAdapter(hints["return"])
     except (PydanticSchemaGenerationError, PydanticUserError) as error:
         raise ContractError(f"{name}: {error.message.partition(chr(10))[0]}") from None
+    _refuse_defaults(model, fields, name)
     return Shape(
         signature=signature.replace(parameters=given),
         model=model,
@@ -137,6 +138,16 @@ def _input_model(
         extra="forbid", allow_inf_nan=False, validate_default=True, arbitrary_types_allowed=False
     )
     return pydantic.create_model(name, __config__=config, **definitions)
+
+
+def _refuse_defaults(model: type[BaseModel], fields: Mapping[str, str], name: str) -> None:
+    names = {field: parameter for parameter, field in fields.items()}
+    try:
+        model.model_validate({})
+    except pydantic.ValidationError as error:
+        wrong = [names[str(detail["loc"][0])] for detail in error.errors() if detail["type"] != "missing"]
+        if wrong:
+            raise ContractError(f"{name}: the default of {', '.join(wrong)} does not fit its type") from None
 
 
 def _ordered(schema: dict[str, Any], name: str, what: str) -> dict[str, Any]:

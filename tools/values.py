@@ -7,18 +7,18 @@ from typing import Annotated, Any, NewType
 
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
-#: A keyword-only parameter of this type receives the call's idempotency key. It is no argument: nobody proposes it.
+#: A keyword-only parameter of this type receives the call's idempotency key: no argument, nobody proposes it.
 IdempotencyKey = NewType("IdempotencyKey", str)
 
 _CENT = Decimal("0.01")
-# Fifteen digits are what a binary float carries faithfully, so JSON numbers within it are what their author wrote.
+# Fifteen digits are what a binary float carries faithfully, so such a JSON number is what its author wrote.
 _LARGEST = Decimal("9999999999999.99")
 
 
 def money(value: object) -> Decimal:
-    """An exact amount with two decimals, from text, a Decimal, an int, or a float that shows at most two decimals.
+    """An exact amount with two decimals, from text, a Decimal, an int, or a float that shows at most two.
 
-    Nothing is rounded here: ``0.1 + 0.2`` is refused (ValueError), because whoever made it must say how to round.
+    Nothing is rounded here: ``0.1 + 0.2`` is refused (ValueError): whoever made it must say how to round.
     """
     if isinstance(value, bool) or not isinstance(value, str | int | float | Decimal):
         raise ValueError("should be an amount such as 12.50")
@@ -26,7 +26,7 @@ def money(value: object) -> Decimal:
         amount = Decimal(repr(value) if isinstance(value, float) else value)
     except InvalidOperation:
         raise ValueError("should be an amount such as 12.50") from None
-    if not amount.is_finite() or abs(amount) > _LARGEST:
+    if not amount.is_finite() or not -_LARGEST <= amount <= _LARGEST:
         raise ValueError(f"should be an amount between -{_LARGEST} and {_LARGEST}")
     exact = amount.quantize(_CENT)
     if exact != amount:
