@@ -193,7 +193,16 @@ def install(folder: Path, locks: Sequence[Path], uv: str | None) -> None:
     if uv:
         line = [uv, "pip", "install", "--no-python-downloads", "--python", python]
     else:
-        line = [python, "-m", "pip", "install", "--disable-pip-version-check", "--no-input", "--progress-bar", "off"]
+        line = [
+            python,
+            "-m",
+            "pip",
+            "install",
+            "--disable-pip-version-check",
+            "--no-input",
+            "--progress-bar",
+            "off",
+        ]
     for lock in locks:
         line += ["-r", str(lock)]
     count = sum(1 for lock in locks for text in lock.read_text(encoding="utf-8").splitlines() if text.strip())
@@ -221,7 +230,9 @@ def watched(line: Sequence[str], folder: Path, doing: str) -> None:
         # The record still says "building", so that the next start begins from nothing; the log must outlive it.
         kept = folder.with_name(".venv-build.log")
         shutil.copyfile(log, kept)
-        raise CannotBuild(f"{doing} failed: {last_line(log, 'error')} (all of it is in {kept}). Start again once cured.")
+        raise CannotBuild(
+            f"{doing} failed: {last_line(log, 'error')} (all of it is in {kept}). Start again once cured."
+        )
 
 
 def last_line(log: Path, word: str = "") -> str:

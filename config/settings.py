@@ -9,11 +9,14 @@ from django.core.exceptions import ImproperlyConfigured
 
 from config import environment
 from config.logs import logging_settings
+from ops.launch.broker import broker_url
 
 # --- The environment ---------------------------------------------------------------------------
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-HOLDPOINT_DATA = environment.data_folder(Path(os.environ.get("HOLDPOINT_DATA") or BASE_DIR / ".holdpoint").absolute())
+HOLDPOINT_DATA = environment.data_folder(
+    Path(os.environ.get("HOLDPOINT_DATA") or BASE_DIR / ".holdpoint").absolute()
+)
 DATABASE_URL = os.environ.get("DATABASE_URL") or f"sqlite:///{HOLDPOINT_DATA / 'holdpoint.sqlite3'}"
 REDIS_URL = os.environ.get("REDIS_URL", "")
 HOLDPOINT_MODEL = os.environ.get("HOLDPOINT_MODEL") or "scripted"
@@ -105,7 +108,7 @@ DATABASES = {
 # --- Queues ------------------------------------------------------------------------------------
 
 # A message is a hint that carries one id: it is acknowledged early, never retried, and losing it loses nothing.
-CELERY_BROKER_URL = REDIS_URL or f"redis+socket://{HOLDPOINT_DATA / 'broker.sock'}"
+CELERY_BROKER_URL = REDIS_URL or broker_url(HOLDPOINT_DATA)
 CELERY_BROKER_TRANSPORT_OPTIONS = {
     "socket_timeout": 5,
     "socket_connect_timeout": 2,
@@ -180,7 +183,11 @@ CONTENT_SECURITY_POLICY = {
     }
 }
 # Unfold's admin runs Alpine, which evaluates expressions, and styles elements in place: there alone.
-ADMIN_CONTENT_SECURITY = {"script-src": [SELF, UNSAFE_EVAL], "style-src": [SELF, UNSAFE_INLINE], "img-src": [SELF, "data:"]}
+ADMIN_CONTENT_SECURITY = {
+    "script-src": [SELF, UNSAFE_EVAL],
+    "style-src": [SELF, UNSAFE_INLINE],
+    "img-src": [SELF, "data:"],
+}
 X_FRAME_OPTIONS = "DENY"
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
