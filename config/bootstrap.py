@@ -244,4 +244,5 @@ def last_line(log: Path, word: str = "") -> str:
 
 
 def say(sentence: str) -> None:
-    print(sentence, file=sys.stderr, flush=True)
+    sys.stderr.write(sentence + "\n")
+    sys.stderr.flush()

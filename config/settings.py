@@ -107,7 +107,7 @@ DATABASES = {
 
 # --- Queues ------------------------------------------------------------------------------------
 
-# A message is a hint that carries one id: it is acknowledged early, never retried, and losing it loses nothing.
+# A message is a hint that carries one id: acknowledged early, never retried, and losing it loses nothing.
 CELERY_BROKER_URL = REDIS_URL or broker_url(HOLDPOINT_DATA)
 CELERY_BROKER_TRANSPORT_OPTIONS = {
     "socket_timeout": 5,

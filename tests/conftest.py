@@ -1,0 +1,54 @@
+"""What every test may ask for: a real broker, the environment of real processes."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote, urlencode
+
+import pytest
+from django.conf import settings
+from django.db import connection
+
+from ops.launch.broker import Broker
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leaves out, before anything runs, what belongs to the other database's round."""
+    here, other = ("sqlite", "postgres") if connection.vendor == "sqlite" else ("postgres", "sqlite")
+    left_out = [
+        item for item in items if item.get_closest_marker(other) and not item.get_closest_marker(here)
+    ]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+
+
+@pytest.fixture(scope="session")
+def broker() -> Iterator[Broker]:
+    """A real Redis or Valkey, alone for this test session."""
+    with Broker(Path(settings.HOLDPOINT_DATA)) as started:
+        yield started
+
+
+@pytest.fixture
+def process_env(broker: Broker, transactional_db: None) -> dict[str, str]:
+    """The environment in which a child process works on the test database and the test broker."""
+    return {
+        **os.environ,
+        "DJANGO_SETTINGS_MODULE": "config.settings",
+        "DATABASE_URL": database_url(),
+        "REDIS_URL": broker.url,
+        "HOLDPOINT_LOG_LEVEL": "INFO",
+    }
+
+
+def database_url() -> str:
+    """DATABASE_URL of the database that the tests use at this moment."""
+    values = connection.settings_dict
+    if connection.vendor == "sqlite":
+        return f"sqlite:///{values['NAME']}"
+    place = urlencode(
+        {name: values[key] for name, key in (("host", "HOST"), ("port", "PORT")) if values[key]}
+    )
+    password = f":{quote(values['PASSWORD'])}" if values["PASSWORD"] else ""
+    return f"postgresql://{quote(values['USER'])}{password}@/{quote(str(values['NAME']))}?{place}"
