@@ -1,4 +1,4 @@
-"""How a turn ends early. BaseExceptions, so that neither workflow code nor an agent's `except Exception` can keep one."""
+"""How a turn ends early: BaseExceptions, so that no `except Exception` in a workflow keeps one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class Stop(BaseException):
 class Suspend(Stop):
     """The run must wait: for a person, for a moment, for an event. Nothing is wrong.
 
-    `until` is the moment (aware) from which it is worth trying again; None when only an event can wake the run.
+    `until` is the moment (aware) from which it is worth trying again; None when only an event wakes the run.
     """
 
     def __init__(self, reason: str = "", *, until: datetime | None = None) -> None:
@@ -28,7 +28,7 @@ class Fenced(Stop):
 class Diverged(Stop):
     """The code asks for another step than the one on record at this path, so nothing is executed.
 
-    `path` names the step; `recorded` and `asked` say in a few words what stands there and what the code wanted.
+    `path` names the step; `recorded` and `asked` say briefly what stands there and what the code wanted.
     """
 
     def __init__(self, path: str, recorded: str, asked: str) -> None:
@@ -39,4 +39,17 @@ class Diverged(Stop):
 
 
 class Stalled(Stop):
-    """The event loop of this process no longer answers: the turn is given up and taken over after its lease."""
+    """This process's event loop no longer answers: the turn is given up, to be taken over after its lease."""
+
+
+class NeedsAttention(Stop):
+    """The run cannot go on by itself and a person must look.
+
+    `code` is for machines, `sentence` for people, `details` for the page.
+    """
+
+    def __init__(self, code: str, sentence: str, **details: object) -> None:
+        super().__init__(sentence)
+        self.code = code
+        self.sentence = sentence
+        self.details = details

@@ -1,1 +1,1 @@
-"""Agents that survive crashes: ordinary pydantic-ai agents whose every model request and tool call is a step."""
+"""Agents that survive crashes: pydantic-ai agents whose every model request and tool call is a step."""

@@ -18,7 +18,7 @@ JSON = Any  # a value of JSON: None, bool, int, float, str, list, dict with stri
 
 @dataclass(frozen=True)
 class Usage:
-    """What model requests cost. `cost_usd` is None when nobody knows the price, which is not the same as nothing."""
+    """What model requests cost. `cost_usd` is None when nobody knows the price, which is not nothing."""
 
     input_tokens: int = 0
     output_tokens: int = 0
@@ -85,12 +85,12 @@ class ToolFailed(Exception):
 class TurnPort(Protocol):
     """The turn's side of an agent's work. Every method is called on the turn's own OS thread, one at a time.
 
-    Any of them may raise a `runs.stops.Stop`: the agent is then abandoned and the Stop comes out of `run_agent`.
+    Any of them may raise a `runs.stops.Stop`: the agent is abandoned and the Stop comes out of `run_agent`.
     Any other exception that is not named here does the same.
     """
 
     def recorded(self, path: str, kind: str, name: str, fingerprint: str) -> Recorded | None:
-        """The finished step at `path`, None when there is none. Raises Diverged when another step stands there."""
+        """The finished step at `path` or None. Raises Diverged when another step stands there."""
 
     def begin(
         self, path: str, kind: str, name: str, fingerprint: str, arguments: JSON, timeout: float
@@ -106,10 +106,10 @@ class TurnPort(Protocol):
     def call_tool(
         self, path: str, tool: Tool, arguments: Mapping[str, Any], why: str, agent: AgentDefinition
     ) -> JSON:
-        """One whole tool step: gate, intent, act, record, retries. A finished one returns or raises what it recorded.
+        """One whole tool step: gate, intent, act, record, retries. A finished one answers from the record.
 
-        Raises tools.failures.Refused, runs.gate.Rejected, tools.contract.InvalidArguments, ToolFailed: told to the
-        model (a Rejected that asks to stop is not, it ends the agent).
+        Raises tools.failures.Refused, runs.gate.Rejected, InvalidArguments and ToolFailed, which are told to
+        the model (except a Rejected that asks to stop: it ends the agent).
         """
 
     def review_tool(
