@@ -62,7 +62,7 @@ def command(argv: Sequence[str]) -> None:
 
 
 def enter(root: Path, *, test: bool, argv: Sequence[str]) -> NoReturn:
-    """Replaces this process by the same command in the project's environment, built first if need be."""
+    """Replaces this process by the same command in the project's environment, built if need be."""
     folder = root / ".venv"
     wanted = wanted_locks(root, test=test)
     if not is_complete(folder, wanted):
@@ -72,8 +72,8 @@ def enter(root: Path, *, test: bool, argv: Sequence[str]) -> NoReturn:
                     build(folder, root, wanted)
         except OSError as error:
             raise CannotBuild(
-                f"The environment {folder} cannot be built ({error.strerror or error}): make the project folder "
-                "writable, or activate an environment of your own that holds requirements.txt."
+                f"The environment {folder} cannot be built ({error.strerror or error}): make the project "
+                "folder writable, or activate an environment of your own that holds requirements.txt."
             ) from None
     os.environ.pop("__PYVENV_LAUNCHER__", None)
     sys.stdout.flush()
@@ -227,7 +227,7 @@ def watched(line: Sequence[str], folder: Path, doing: str) -> None:
                 child.terminate()
                 child.wait()
     if child.returncode:
-        # The record still says "building", so that the next start begins from nothing; the log must outlive it.
+        # The record still says "building": the next start begins from nothing, and the log must outlive that.
         kept = folder.with_name(".venv-build.log")
         shutil.copyfile(log, kept)
         raise CannotBuild(
@@ -236,7 +236,7 @@ def watched(line: Sequence[str], folder: Path, doing: str) -> None:
 
 
 def last_line(log: Path, word: str = "") -> str:
-    """The last line of a log that holds a word, or simply the last one, cut to 200 characters."""
+    """The last line of a log that holds a word, or simply the last one; at most 200 characters."""
     text = log.read_text(encoding="utf-8", errors="replace")
     lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("WARNING")]
     matching = [line for line in lines if word in line.lower()] or lines or ["begun"]

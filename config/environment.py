@@ -38,8 +38,9 @@ def whole(name: str, default: int, environ: Mapping[str, str] = os.environ) -> i
         raise ImproperlyConfigured(f"{name} is {value!r}: write a whole number.") from None
 
 
-def data_folder(path: Path) -> Path:
+def data_folder(place: str | Path) -> Path:
     """The folder for everything this installation generates, made with mode 0700 when it is missing."""
+    path = Path(place).absolute()
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:

@@ -1,11 +1,9 @@
-"""All settings of Holdpoint, grouped; everything that an installation may change comes from the environment."""
+"""All settings of Holdpoint, grouped; what an installation may change comes from the environment."""
 
 import os
-import sys
 from pathlib import Path
 
 from csp.constants import NONE, SELF, UNSAFE_EVAL, UNSAFE_INLINE
-from django.core.exceptions import ImproperlyConfigured
 
 from config import environment
 from config.logs import logging_settings
@@ -14,9 +12,7 @@ from ops.launch.broker import broker_url
 # --- The environment ---------------------------------------------------------------------------
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-HOLDPOINT_DATA = environment.data_folder(
-    Path(os.environ.get("HOLDPOINT_DATA") or BASE_DIR / ".holdpoint").absolute()
-)
+HOLDPOINT_DATA = environment.data_folder(os.environ.get("HOLDPOINT_DATA") or BASE_DIR / ".holdpoint")
 DATABASE_URL = os.environ.get("DATABASE_URL") or f"sqlite:///{HOLDPOINT_DATA / 'holdpoint.sqlite3'}"
 REDIS_URL = os.environ.get("REDIS_URL", "")
 HOLDPOINT_MODEL = os.environ.get("HOLDPOINT_MODEL") or "scripted"

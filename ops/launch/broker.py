@@ -36,7 +36,7 @@ def find_server() -> str:
 
 
 def socket_path(folder: Path) -> Path:
-    """Where the broker of a data folder listens: in the folder, or in a short private one when that is too long."""
+    """Where a data folder's broker listens: there, or in a short private place when that is too long."""
     path = folder / "broker.sock"
     if len(os.fsencode(path)) <= LONGEST_SOCKET:
         return path

@@ -41,10 +41,11 @@ def unprivileged_user() -> int:
 
 
 class PostgresCluster(ChildProcess):
-    """A cluster in a folder of its own, on a unix socket and one loopback port with a random password.
+    """A cluster in a folder of its own, on a unix socket and a loopback port with a random password.
 
-    Without `folder` it lives in a temporary one, which is removed at the end. `durable=False` leaves out fsync:
-    fast, and lost with the machine, not with the process. Attributes: `socket_folder`, `port`, `password`.
+    Without `folder` it lives in a temporary one, which is removed at the end. `durable=False` leaves out
+    fsync: fast, and lost with the machine, not with the process. Attributes: `socket_folder`, `port`,
+    `password`.
     """
 
     def __init__(self, folder: Path | None = None, *, durable: bool = False, connections: int = 200) -> None:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -121,19 +122,15 @@ class ChildProcess:
             return
         if self.alive():
             self._child.send_signal(self.stop_signal)
-            try:
+            with suppress(subprocess.TimeoutExpired):
                 self._child.wait(grace)
-            except subprocess.TimeoutExpired:
-                pass
         self.kill()
 
     def _end_group(self) -> None:
         if self._child is None:
             return
-        try:
+        with suppress(ProcessLookupError, PermissionError):
             os.killpg(self._child.pid, signal.SIGKILL)
-        except (ProcessLookupError, PermissionError):
-            pass
 
     def last_words(self, lines: int = 12) -> str:
         """The end of its log."""

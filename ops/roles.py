@@ -1,0 +1,30 @@
+"""The groups that people belong to, and what each of them may at least do."""
+
+from django.contrib.auth.models import Group, Permission
+from django.db import transaction
+
+#: Apps whose rows every role may look at.
+SEEN = ("tools", "runs", "approvals", "ops")
+
+#: What a role may do beyond looking. Nobody decides by being an operator, nobody starts runs by reviewing.
+ROLES: dict[str, tuple[str, ...]] = {
+    "reviewers": ("approvals.decide_approval",),
+    "operators": ("runs.start_run", "runs.control_run", "runs.view_technical", "tools.settle_toolcall"),
+    "auditors": ("runs.verify_journal",),
+}
+
+
+@transaction.atomic
+def ensure_roles() -> None:
+    """Makes the groups that are missing and gives each what it lacks; takes nothing away."""
+    looks = list(Permission.objects.filter(content_type__app_label__in=SEEN, codename__startswith="view_"))
+    # "Technical" is not a row to look at but a level of detail, which its role grants by name.
+    looks = [permission for permission in looks if permission.codename != "view_technical"]
+    for name, acts in ROLES.items():
+        group, _ = Group.objects.get_or_create(name=name)
+        group.permissions.add(*looks, *(_permission(act) for act in acts))
+
+
+def _permission(name: str) -> Permission:
+    app, _, codename = name.partition(".")
+    return Permission.objects.get(content_type__app_label=app, codename=codename)
