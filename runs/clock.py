@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from django.db import connection
 from django.db.models import DateTimeField, Func
+
+from tools.clock import db_now
+
+__all__ = ["SQLITE_CLOCK", "ClockTimestamp", "TurnClock", "db_now"]
 
 
 class ClockTimestamp(Func):
@@ -17,24 +20,11 @@ class ClockTimestamp(Func):
     function = "CLOCK_TIMESTAMP"
     output_field = DateTimeField()
 
-    def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> tuple[str, list[Any]]:
-        return SQLITE_CLOCK, []
+    def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> tuple[str, tuple[str | int, ...]]:
+        return SQLITE_CLOCK, ()
 
 
 SQLITE_CLOCK = "STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f', 'now')"
-
-
-def db_now() -> datetime:
-    """The database's time, in UTC, read now.
-
-    With SQLite the database is in this process, so its clock is this machine's.
-    """
-    if connection.vendor == "sqlite":
-        return datetime.now(UTC)
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT clock_timestamp()")
-        now: datetime = cursor.fetchone()[0]
-    return now
 
 
 @dataclass(frozen=True)
@@ -50,3 +40,7 @@ class TurnClock:
 
     def now(self) -> datetime:
         return self.at_claim + timedelta(seconds=time.monotonic() - self.monotonic)
+
+    def after(self, seconds: float) -> datetime:
+        """The moment `seconds` from now."""
+        return self.now() + timedelta(seconds=seconds)

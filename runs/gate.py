@@ -101,7 +101,9 @@ class Gate(Protocol):
         """Before anything is written: may the call go on, must it be held, is it refused? Reads only."""
 
     def open(self, call: ProposedCall, hold: Hold) -> list[Entry]:
-        """In the transaction that parks the step, with the run locked: ask a person. Returns what to record."""
+        """In the transaction that parks the step, with the run locked: ask a person. Returns what to
+        record.
+        """
 
     def answer(self, call: ProposedCall) -> Verdict:
         """In the transaction of the intent, with the run locked: what was decided about exactly this call.

@@ -1,7 +1,7 @@
 """The append-only, hash-chained record of a run: sealing entries and proving the chain.
 
-Each entry seals its fields, the digest of its content and the hash of the entry before it, under an HMAC whose
-key lies outside the database. The run row holds the head: a missing tail shows as well.
+Each entry seals its fields, the digest of its content and the hash of the entry before it, under an HMAC
+whose key lies outside the database. The run row holds the head: a missing tail shows as well.
 """
 
 from __future__ import annotations
@@ -53,11 +53,11 @@ def signing_key() -> tuple[str, bytes]:
 
     Raises ImproperlyConfigured when there is none.
     """
-    keys: dict[str, str] = settings.HOLDPOINT_JOURNAL_KEYS
+    keys: dict[str, bytes] = settings.HOLDPOINT_JOURNAL_KEYS
     if not keys:
         raise ImproperlyConfigured("No journal key: set HOLDPOINT_JOURNAL_KEYS to id:secret.")
     key_id = next(iter(keys))
-    return key_id, keys[key_id].encode()
+    return key_id, keys[key_id]
 
 
 def seal(
@@ -126,7 +126,9 @@ def verify(run: Run, entries: Iterable[JournalEntry]) -> Iterator[Break]:
         yield from _entry_breaks(row)
         previous = hash_of(row)
     if (run.head_seq, bytes(run.head_hash)) != (seq, previous):
-        yield Break(run.id, seq, f"the run's head is entry {run.head_seq}, and the journal does not end there")
+        yield Break(
+            run.id, seq, f"the run's head is entry {run.head_seq}, and the journal does not end there"
+        )
 
 
 def _entry_breaks(row: JournalEntry) -> Iterator[Break]:
@@ -135,5 +137,5 @@ def _entry_breaks(row: JournalEntry) -> Iterator[Break]:
     secret = settings.HOLDPOINT_JOURNAL_KEYS.get(row.key_id)
     if secret is None:
         yield Break(row.run_id, row.seq, f"its key {row.key_id} is not in HOLDPOINT_JOURNAL_KEYS")
-    elif not hmac.compare_digest(hmac.digest(secret.encode(), hash_of(row), "sha256"), bytes(row.mac)):
+    elif not hmac.compare_digest(hmac.digest(secret, hash_of(row), "sha256"), bytes(row.mac)):
         yield Break(row.run_id, row.seq, "its seal is not ours: the entry was changed or forged")

@@ -29,7 +29,7 @@ class Run(StateModel):
     id = models.CharField(primary_key=True, max_length=32)
     workflow = models.CharField(max_length=100)
     version = models.PositiveIntegerField()
-    state = FSMField(default=RunState.QUEUED, protected=True, choices=[(s.value, s.value) for s in RunState])
+    state = FSMField(default="queued", protected=True, choices=[(s.value, s.value) for s in RunState])
     intent = models.TextField(blank=True, help_text="What this run is for, in one sentence.")
     requester = models.CharField(max_length=160, help_text="The actor who asked for it, such as user:ana.")
     source = models.CharField(max_length=40, blank=True, help_text="The door it came through.")
@@ -75,46 +75,55 @@ class Run(StateModel):
 
     # Transitions: they decide; who calls them persists the row, its history and the journal together.
 
-    @transition(field=state, source=RunState.QUEUED, target=RunState.RUNNING)
+    @transition(field=state, source=RunState.QUEUED.value, target=RunState.RUNNING.value)
     def claim(self) -> None:
         """A worker took it."""
 
-    @transition(field=state, source=RunState.RUNNING, target=RunState.WAITING)
+    @transition(field=state, source=RunState.RUNNING.value, target=RunState.WAITING.value)
     def wait(self) -> None:
         """It can only go on when somebody or something wakes it."""
 
-    @transition(field=state, source=RunState.WAITING, target=RunState.QUEUED)
+    @transition(field=state, source=RunState.WAITING.value, target=RunState.QUEUED.value)
     def wake(self) -> None:
         """What it waited for is there."""
 
-    @transition(field=state, source=RunState.RUNNING, target=RunState.QUEUED)
+    @transition(field=state, source=RunState.RUNNING.value, target=RunState.QUEUED.value)
     def rescue(self) -> None:
         """Its worker is gone or out of time: the next worker takes it up."""
 
-    @transition(field=state, source=RunState.RUNNING, target=RunState.QUEUED)
+    @transition(field=state, source=RunState.RUNNING.value, target=RunState.QUEUED.value)
     def release(self) -> None:
         """Its worker gives it back, at a place where nothing is in flight."""
 
-    @transition(field=state, source=[RunState.RUNNING, RunState.QUEUED], target=RunState.NEEDS_ATTENTION)
+    @transition(
+        field=state,
+        source=[RunState.RUNNING.value, RunState.QUEUED.value],
+        target=RunState.NEEDS_ATTENTION.value,
+    )
     def halt(self) -> None:
         """It cannot go on by itself."""
 
-    @transition(field=state, source=RunState.NEEDS_ATTENTION, target=RunState.QUEUED)
+    @transition(field=state, source=RunState.NEEDS_ATTENTION.value, target=RunState.QUEUED.value)
     def resume(self) -> None:
         """A person has looked and lets it go on."""
 
-    @transition(field=state, source=RunState.RUNNING, target=RunState.SUCCEEDED)
+    @transition(field=state, source=RunState.RUNNING.value, target=RunState.SUCCEEDED.value)
     def succeed(self) -> None:
         """The workflow returned."""
 
-    @transition(field=state, source=RunState.RUNNING, target=RunState.FAILED)
+    @transition(field=state, source=RunState.RUNNING.value, target=RunState.FAILED.value)
     def fail(self) -> None:
         """The workflow raised."""
 
     @transition(
         field=state,
-        source=[RunState.RUNNING, RunState.WAITING, RunState.QUEUED, RunState.NEEDS_ATTENTION],
-        target=RunState.CANCELLED,
+        source=[
+            RunState.RUNNING.value,
+            RunState.WAITING.value,
+            RunState.QUEUED.value,
+            RunState.NEEDS_ATTENTION.value,
+        ],
+        target=RunState.CANCELLED.value,
     )
     def cancel(self) -> None:
         """A person stopped it."""
@@ -132,11 +141,13 @@ class Step(StateModel):
     id = models.CharField(primary_key=True, max_length=32)
     # The checkpoint inserts steps only joined to the fenced run row, so the database need not check it again.
     run = models.ForeignKey(Run, models.CASCADE, related_name="steps", db_constraint=False, db_index=False)
-    path = models.CharField(max_length=200, help_text="Its place in the run: 4, or 4/model:2 inside an agent.")
+    path = models.CharField(
+        max_length=200, help_text="Its place in the run: 4, or 4/model:2 inside an agent."
+    )
     position = models.PositiveIntegerField(help_text="The order in which steps were first recorded.")
     kind = models.CharField(max_length=20)
     name = models.CharField(max_length=120)
-    state = FSMField(default=StepState.STARTED, protected=True, choices=[(s.value, s.value) for s in StepState])
+    state = FSMField(default="started", protected=True, choices=[(s.value, s.value) for s in StepState])
     fingerprint = models.CharField(max_length=64, help_text="Digest of what the code asked for.")
     arguments = models.JSONField(null=True)
     result = models.JSONField(null=True)
@@ -144,7 +155,9 @@ class Step(StateModel):
     attempt = models.PositiveIntegerField(default=1)
     epoch = models.BigIntegerField(help_text="The lease under which it last started.")
     effect = models.CharField(max_length=12, blank=True)
-    key = models.CharField(max_length=64, blank=True, help_text="Idempotency key, the same for every attempt.")
+    key = models.CharField(
+        max_length=64, blank=True, help_text="Idempotency key, the same for every attempt."
+    )
     model = models.CharField(max_length=120, blank=True)
     input_tokens = models.PositiveIntegerField(default=0)
     output_tokens = models.PositiveIntegerField(default=0)
@@ -165,50 +178,69 @@ class Step(StateModel):
 
     # Transitions
 
-    @transition(field=state, source=[StepState.STARTED, StepState.WAITING, StepState.HELD], target=StepState.STARTED)
+    @transition(
+        field=state,
+        source=[StepState.STARTED.value, StepState.WAITING.value, StepState.HELD.value],
+        target=StepState.STARTED.value,
+    )
     def start(self) -> None:
         """An attempt begins: on record before it is done."""
 
-    @transition(field=state, source=[StepState.STARTED, StepState.WAITING], target=StepState.WAITING)
+    @transition(
+        field=state, source=[StepState.STARTED.value, StepState.WAITING.value], target=StepState.WAITING.value
+    )
     def wait(self) -> None:
         """Until its due time or its next attempt."""
 
-    @transition(field=state, source=[StepState.STARTED, StepState.HELD], target=StepState.HELD)
+    @transition(
+        field=state, source=[StepState.STARTED.value, StepState.HELD.value], target=StepState.HELD.value
+    )
     def hold(self) -> None:
         """Until a person has decided."""
 
     @transition(
         field=state,
-        source=[StepState.STARTED, StepState.WAITING, StepState.UNKNOWN],
-        target=StepState.SUCCEEDED,
+        source=[StepState.STARTED.value, StepState.WAITING.value, StepState.UNKNOWN.value],
+        target=StepState.SUCCEEDED.value,
     )
     def succeed(self) -> None:
         """It happened, and the result is on record."""
 
     @transition(
         field=state,
-        source=[StepState.STARTED, StepState.WAITING, StepState.UNKNOWN],
-        target=StepState.FAILED,
+        source=[StepState.STARTED.value, StepState.WAITING.value, StepState.UNKNOWN.value],
+        target=StepState.FAILED.value,
     )
     def fail(self) -> None:
         """It did not happen, or it happened in vain; the error is on record."""
 
-    @transition(field=state, source=[StepState.STARTED, StepState.WAITING, StepState.HELD], target=StepState.REFUSED)
+    @transition(
+        field=state,
+        source=[StepState.STARTED.value, StepState.WAITING.value, StepState.HELD.value],
+        target=StepState.REFUSED.value,
+    )
     def refuse(self) -> None:
         """It was not done: the tool's own rules, a policy or a person said no."""
 
-    @transition(field=state, source=[StepState.STARTED, StepState.WAITING], target=StepState.UNKNOWN)
+    @transition(
+        field=state, source=[StepState.STARTED.value, StepState.WAITING.value], target=StepState.UNKNOWN.value
+    )
     def lose(self) -> None:
         """It was sent and nobody knows whether it happened."""
 
-    @transition(field=state, source=StepState.UNKNOWN, target=StepState.WAITING)
+    @transition(field=state, source=StepState.UNKNOWN.value, target=StepState.WAITING.value)
     def retry_later(self) -> None:
         """A person found that it did not happen: it may be tried again."""
 
     @transition(
         field=state,
-        source=[StepState.STARTED, StepState.WAITING, StepState.HELD, StepState.UNKNOWN],
-        target=StepState.CANCELLED,
+        source=[
+            StepState.STARTED.value,
+            StepState.WAITING.value,
+            StepState.HELD.value,
+            StepState.UNKNOWN.value,
+        ],
+        target=StepState.CANCELLED.value,
     )
     def cancel(self) -> None:
         """The run ended before it was done."""
@@ -257,7 +289,9 @@ class Worker(models.Model):
     id = models.CharField(primary_key=True, max_length=32)
     host = models.CharField(max_length=200)
     pid = models.PositiveIntegerField()
-    process_started = models.CharField(max_length=40, help_text="Tells a process from a later one of that pid.")
+    process_started = models.CharField(
+        max_length=40, help_text="Tells a process from a later one of that pid."
+    )
     queues = models.CharField(max_length=200)
     pool = models.CharField(max_length=20)
     started_at = models.DateTimeField()

@@ -35,7 +35,7 @@ class Row:
 
 @dataclass
 class Book:
-    """What is on record; it outlives the turns that write it. A held tool waits until `decisions` names its path."""
+    """What is on record; it outlives the turns that write it. `decisions` are by path of the tool step."""
 
     rows: dict[str, Row] = field(default_factory=dict)
     decisions: dict[str, Decision] = field(default_factory=dict)

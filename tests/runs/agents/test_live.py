@@ -1,4 +1,4 @@
-"""A live model, spoken to over HTTP: a small server that speaks the chat-completions protocol stands for it."""
+"""A live model over HTTP: a small server that speaks the chat-completions protocol stands for it."""
 
 from __future__ import annotations
 
@@ -92,6 +92,11 @@ def model(monkeypatch: pytest.MonkeyPatch, settings: Any) -> Iterator[Model]:
         server.shutdown()
 
 
+def _hang() -> Any:
+    time.sleep(1.5)
+    return 200, {}, b"{}"
+
+
 LOOK_UP = [("get_order", {"order_id": "W1"}), ("get_payments", {"order_id": "W1"})]
 DONE = [("final_result", {"order_id": "W1", "amount": 40.5})]
 
@@ -144,7 +149,7 @@ class TestLive:
         assert book.states() == {"agent#1/model:1": "failed"}
 
     def test_one_that_hangs_is_not_waited_for(self, model: Model) -> None:
-        model.answers = [lambda: time.sleep(1.5) or (200, {}, b"{}")]
+        model.answers = [_hang]
         definition = analyst(None, limits=Limits(request_seconds=0.4))
         with pytest.raises(AgentFailed, match=r"within 0.4 s"):
             run_agent(Book().turn(), "agent#1", definition, "Case 7")

@@ -58,10 +58,11 @@ class TestOperationsOfALaterRelease:
         book = Book()
 
         def once() -> object:
+            turn = book.turn()
+
             async def main(pump: Pump) -> object:
-                backend = Durability(
-                    Work(book.turn(), "agent#1", analyst(by_turn()), "scripted:analyst", pump)
-                ).get_durable_operation_backend()
+                work = Work(turn, "agent#1", analyst(by_turn()), "scripted:analyst", pump)
+                backend = Durability(work).get_durable_operation_backend()
                 body: Callable[[], Awaitable[object]] = bodies.pop()
                 return await backend.execute(
                     operation_id=operation, name="new", body=body, cache_key=(), config=None

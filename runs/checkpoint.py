@@ -1,0 +1,375 @@
+"""The one write of a turn: results, the next intents, history, journal, head and lease, all or nothing.
+
+On PostgreSQL it is one statement and so one commit, prepared once per shape: every sub-write is joined to
+``fence``, the guarded update of the run row, so that a worker whose lease was taken writes nothing at all. On
+SQLite the same rows are written by plain statements in one immediate transaction.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
+from functools import cache, lru_cache
+from typing import Any
+
+import psycopg
+from django.db import connection, models, transaction
+
+from runs.models import JournalEntry, Run
+
+# One writer at a time in this process: SQLite lets waiting writers starve, a lock here serves them in turn.
+_sqlite_writer = threading.RLock()
+
+
+@contextmanager
+def sqlite_turn() -> Iterator[None]:
+    """Wait for this process's place to write, where the database is SQLite."""
+    if connection.vendor != "sqlite":
+        yield
+        return
+    with _sqlite_writer:
+        yield
+
+
+@contextmanager
+def own_transaction() -> Iterator[None]:
+    """An ordinary transaction of several statements, in turn with the other writers of this process."""
+    with sqlite_turn(), transaction.atomic():
+        yield
+
+
+@dataclass
+class Write:
+    """Rows of one table. `updates` are matched by primary key; `inserts` are new. All joined to the fence."""
+
+    table: type[models.Model]
+    columns: tuple[str, ...]
+    inserts: list[tuple[Any, ...]] = field(default_factory=list)
+    updates: list[tuple[Any, ...]] = field(default_factory=list)  # the primary key comes first
+
+
+@dataclass
+class Fence:
+    """The guard: the run row must still be ours, at the head we know and, to go to wait, not woken since."""
+
+    run_id: str
+    owner: str
+    epoch: int
+    head_seq: int
+    lease_seconds: float | None  # None: the turn ends here, the lease is given back
+    changes: dict[str, Any]  # columns of the run row
+    wakes: int | None = None
+
+
+def write(fence: Fence, writes: Sequence[Write]) -> bool:
+    """Write everything, or nothing when the fence does not hold (False).
+
+    Raises django.db.OperationalError when the connection is lost: whether it was committed is then unknown,
+    and the caller reads the head again.
+    """
+    used = [part for part in writes if part.inserts or part.updates]
+    if connection.vendor == "postgresql":
+        return _write_postgresql(fence, used)
+    with own_transaction():
+        return _write_sqlite(fence, used)
+
+
+# PostgreSQL: one prepared statement.
+
+
+def _write_postgresql(fence: Fence, writes: Sequence[Write]) -> bool:
+    shape = tuple((part.table, part.columns, len(part.inserts), len(part.updates)) for part in writes)
+    text = _statement(tuple(fence.changes), fence.lease_seconds is not None, fence.wakes is not None, shape)
+    values = list(_fence_values(fence, text=True))
+    for part in writes:
+        kinds = _kinds(part.table, part.columns)
+        for row in part.inserts:
+            values += [_as_text(kind, value) for kind, value in zip(kinds, row, strict=True)]
+        keyed = ("text", *kinds)
+        for row in part.updates:
+            values += [_as_text(kind, value) for kind, value in zip(keyed, row, strict=True)]
+    return execute_prepared(text, values) is not None
+
+
+def execute_prepared(text: str, values: Sequence[Any]) -> tuple[Any, ...] | None:
+    """Run one statement with values bound by the server, so that it is planned once; its first row or None.
+
+    Django's own cursor binds on the client and plans anew each time, which doubles the price of a step.
+    """
+    connection.ensure_connection()
+    if connection.queries_logged:
+        connection.queries_log.append({"sql": text, "time": "0"})
+    with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as cursor:
+        cursor.execute(text, values, prepare=True)
+        row: tuple[Any, ...] | None = cursor.fetchone() if cursor.description else None
+    return row
+
+
+@lru_cache(maxsize=512)
+def _statement(changed: tuple[str, ...], leased: bool, may_wait: bool, shape: tuple[Any, ...]) -> str:
+    parts = [_fence_statement(changed, leased, may_wait)]
+    for number, (table, columns, inserts, updates) in enumerate(shape):
+        if inserts:
+            parts.append(f"i{number} AS ({_insert(table, columns, inserts)})")
+        if updates:
+            parts.append(f"u{number} AS ({_update(table, columns, updates)})")
+    return f"WITH {', '.join(parts)} SELECT 1 FROM fence"
+
+
+def _fence_statement(changed: tuple[str, ...], leased: bool, may_wait: bool) -> str:
+    kinds = _kinds(Run, changed)
+    sets = [f'"{name}" = %s::{kind}' for name, kind in zip(changed, kinds, strict=True)]
+    if leased:
+        sets.append("lease_until = clock_timestamp() + %s::float8 * interval '1 second'")
+    guard = "id = %s::text AND lease_owner = %s::text AND lease_epoch = %s::bigint AND head_seq = %s::bigint"
+    if may_wait:
+        guard += " AND wakes = %s::bigint"
+    return f"fence AS (UPDATE runs_run SET {', '.join(sets)} WHERE {guard} RETURNING id)"
+
+
+def _insert(table: type[models.Model], columns: tuple[str, ...], count: int) -> str:
+    kinds = _kinds(table, columns)
+    row = "(" + ", ".join(f"%s::{kind}" for kind in kinds) + ")"
+    names = ", ".join(f'"{name}"' for name in columns)
+    clock = ', "recorded_at"' if table is JournalEntry else ""
+    taken = ", clock_timestamp()" if table is JournalEntry else ""
+    return (
+        f'INSERT INTO "{table._meta.db_table}" ({names}{clock}) SELECT v.*{taken} FROM fence, '
+        f"(VALUES {', '.join([row] * count)}) AS v({names})"
+    )
+
+
+def _update(table: type[models.Model], columns: tuple[str, ...], count: int) -> str:
+    kinds = _kinds(table, columns)
+    row = "(%s::text, " + ", ".join(f"%s::{kind}" for kind in kinds) + ")"
+    names = ", ".join(f'"{name}"' for name in columns)
+    sets = ", ".join(f'"{name}" = v."{name}"' for name in columns)
+    return (
+        f'UPDATE "{table._meta.db_table}" AS t SET {sets} FROM fence, '
+        f'(VALUES {", ".join([row] * count)}) AS v("key", {names}) WHERE t.id = v."key"'
+    )
+
+
+# SQLite: the same rows, by plain statements.
+
+
+def _write_sqlite(fence: Fence, writes: Sequence[Write]) -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute(_fence_sqlite(fence), list(_fence_values(fence, text=False)))
+        if cursor.rowcount != 1:
+            return False
+        for part in writes:
+            kinds = _kinds(part.table, part.columns)
+            for row in part.inserts:
+                cursor.execute(
+                    _insert_sqlite(part), [_adapted(k, v) for k, v in zip(kinds, row, strict=True)]
+                )
+            for key, *changed in part.updates:
+                sets = ", ".join(f'"{name}" = %s' for name in part.columns)
+                values = [_adapted(kind, value) for kind, value in zip(kinds, changed, strict=True)]
+                cursor.execute(
+                    f'UPDATE "{part.table._meta.db_table}" SET {sets} WHERE id = %s', [*values, key]
+                )
+    return True
+
+
+def _fence_sqlite(fence: Fence) -> str:
+    sets = [f'"{name}" = %s' for name in fence.changes]
+    if fence.lease_seconds is not None:
+        sets.append("lease_until = STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f', 'now', %s)")
+    guard = "id = %s AND lease_owner = %s AND lease_epoch = %s AND head_seq = %s"
+    if fence.wakes is not None:
+        guard += " AND wakes = %s"
+    return f"UPDATE runs_run SET {', '.join(sets)} WHERE {guard}"
+
+
+def _insert_sqlite(part: Write) -> str:
+    names = ", ".join(f'"{name}"' for name in part.columns)
+    marks = ", ".join(["%s"] * len(part.columns))
+    if part.table is JournalEntry:
+        names += ', "recorded_at"'
+        marks += ", STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f', 'now')"
+    return f'INSERT INTO "{part.table._meta.db_table}" ({names}) VALUES ({marks})'
+
+
+# Values: one spelling per kind of column, so that a statement has one plan and both databases the same rows.
+
+
+def _fence_values(fence: Fence, *, text: bool) -> Iterator[Any]:
+    spell = _as_text if text else _adapted
+    for kind, value in zip(_kinds(Run, tuple(fence.changes)), fence.changes.values(), strict=True):
+        yield spell(kind, value)
+    if fence.lease_seconds is not None:
+        yield str(fence.lease_seconds) if text else f"+{fence.lease_seconds:.3f} seconds"
+    for guard in (fence.run_id, fence.owner, fence.epoch, fence.head_seq):
+        yield str(guard) if text else guard
+    if fence.wakes is not None:
+        yield str(fence.wakes) if text else fence.wakes
+
+
+_POSTGRESQL_KINDS = {
+    "JSONField": "jsonb",
+    "DateTimeField": "timestamptz",
+    "BinaryField": "bytea",
+    "DecimalField": "numeric",
+    "BooleanField": "boolean",
+    "BigIntegerField": "bigint",
+    "PositiveIntegerField": "integer",
+    "IntegerField": "integer",
+    "ForeignKey": "text",
+}
+
+
+@cache
+def _kinds(table: type[models.Model], columns: tuple[str, ...]) -> tuple[str, ...]:
+    by_column = {f.column: f for f in table._meta.concrete_fields}
+    return tuple(_POSTGRESQL_KINDS.get(by_column[name].get_internal_type(), "text") for name in columns)
+
+
+def _as_text(kind: str, value: Any) -> Any:
+    # Text for everything but bytes: a parameter's type never varies, so the prepared statement is found
+    # again.
+    if value is None or kind == "bytea":
+        return value
+    if kind == "jsonb":
+        return dump(value)
+    if kind == "timestamptz":
+        return value.isoformat()
+    return str(value)
+
+
+def _adapted(kind: str, value: Any) -> Any:
+    if value is None:
+        return None
+    if kind == "jsonb":
+        return dump(value)
+    if kind == "timestamptz":
+        return connection.ops.adapt_datetimefield_value(value.astimezone(UTC))
+    if kind == "numeric":
+        return str(Decimal(value))
+    return str(value) if kind == "text" else value
+
+
+class JsonText(str):
+    """JSON that is already text: the digest was taken of it, so it is not written a second time."""
+
+    __slots__ = ()
+
+
+def dump(value: Any) -> str:
+    """A value as JSON text for a JSON column."""
+    return (
+        value if isinstance(value, JsonText) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    )
+
+
+# What the rows of a turn look like.
+
+STEP_COLUMNS = (
+    "id",
+    "run_id",
+    "path",
+    "position",
+    "kind",
+    "name",
+    "state",
+    "fingerprint",
+    "arguments",
+    "result",
+    "error",
+    "attempt",
+    "epoch",
+    "effect",
+    "key",
+    "model",
+    "input_tokens",
+    "output_tokens",
+    "cost",
+    "due_at",
+    "not_before",
+    "started_at",
+    "finished_at",
+)
+STEP_CHANGES = (
+    "state",
+    "result",
+    "error",
+    "attempt",
+    "epoch",
+    "input_tokens",
+    "output_tokens",
+    "cost",
+    "due_at",
+    "not_before",
+    "started_at",
+    "finished_at",
+)
+STEP_HISTORY = tuple(c for c in STEP_COLUMNS if c not in ("arguments", "result", "error", "fingerprint"))
+RUN_HISTORY = (
+    "id",
+    "workflow",
+    "version",
+    "state",
+    "intent",
+    "requester",
+    "source",
+    "queue",
+    "waiting_for",
+    "attention",
+    "crashes",
+    "alone",
+    "created_at",
+    "started_at",
+    "finished_at",
+)
+CALL_COLUMNS = (
+    "id",
+    "step_id",
+    "run_id",
+    "tool",
+    "version",
+    "effect",
+    "attempt",
+    "key",
+    "arguments_digest",
+    "state",
+    "not_before",
+    "result_digest",
+    "failure_class",
+    "error",
+    "started_at",
+    "finished_at",
+)
+CALL_CHANGES = ("state", "not_before", "result_digest", "failure_class", "error", "finished_at")
+HISTORY_STAMP = ("history_date", "history_type", "history_change_reason", "actor")
+ENTRY_COLUMNS = (
+    "run_id",
+    "seq",
+    "at",
+    "actor",
+    "kind",
+    "sentence",
+    "step_id",
+    "content",
+    "digest",
+    "previous",
+    "key_id",
+    "mac",
+)
+
+
+def values_of(row: models.Model, columns: Sequence[str]) -> tuple[Any, ...]:
+    """The columns of `row`, in order."""
+    return tuple([getattr(row, name) for name in columns])
+
+
+def history_values(
+    row: models.Model, columns: Sequence[str], *, kind: str, actor: str, at: datetime, reason: str | None
+) -> tuple[Any, ...]:
+    """A history row of `row` as it stands: `kind` is + for new and ~ for changed."""
+    return (*values_of(row, columns), at, kind, reason, actor)

@@ -1,0 +1,152 @@
+"""advance(run): claim it, replay it, go on until it ends or must wait. Knows no queue and no approvals."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from enum import StrEnum
+from typing import Any
+
+from runs import gate, lease, workflow
+from runs.actors import plain_name
+from runs.checkpoint import own_transaction
+from runs.context import Run
+from runs.gate import Next, Rejected
+from runs.models import Run as RunRow
+from runs.states import STEP_ENDED, StepState
+from runs.stops import Diverged, Fenced, NeedsAttention, Stalled, Suspend
+from runs.turn import Turn
+
+logger = logging.getLogger(__name__)
+
+
+class Outcome(StrEnum):
+    """How a turn ended, for whoever asked for it."""
+
+    NOT_READY = "not_ready"  # somebody else has the run, or there is nothing to do
+    ENDED = "ended"  # it succeeded, failed or was cancelled
+    WAITING = "waiting"  # it waits as rows
+    NEEDS_ATTENTION = "needs_attention"
+    FENCED = "fenced"  # another worker owns it now; nothing more was written
+
+
+def advance(run_id: str, worker: str) -> Outcome:
+    """Take the run on as far as it goes in one turn of `worker`.
+
+    Safe to call at any time, any number of times: only one caller at a time gets the run.
+    """
+    turn = lease.claim(run_id, worker)
+    if turn is None:
+        return Outcome.NOT_READY
+    try:
+        while True:
+            outcome = _turn_once(turn)
+            if outcome is not None:
+                return outcome
+            turn = lease.load_again(turn)
+    except (Fenced, Stalled) as reason:
+        logger.warning("turn given up: %s", reason, extra={"run": run_id, "worker": worker})
+        return Outcome.FENCED
+
+
+def _turn_once(turn: Turn) -> Outcome | None:
+    """One pass of the workflow from the top; None when the run was woken while it went to wait."""
+    try:
+        definition = workflow.get(turn.run.workflow, turn.run.version)
+        output = definition.function(Run(turn), definition.read_input(turn.run.input))
+        turn.go_on_only_if_running()
+        turn.check_all_visited()
+        return _end(turn, "succeed", output=definition.write_output(output))
+    except Suspend as reason:
+        return Outcome.WAITING if _wait(turn, reason) else None
+    except Diverged as reason:
+        return _halt(turn, "diverged", f"The code no longer fits the record: {reason}", vars(reason))
+    except NeedsAttention as reason:
+        return _halt(turn, reason.code, reason.sentence, reason.details)
+    except workflow.UnknownWorkflow as error:
+        return _halt(turn, "missing_code", f"{error} Deploy it again, then resume the run.", {})
+    except Rejected as verdict:
+        return _rejected(turn, verdict)
+    except Exception as error:
+        return _failed(turn, error)
+
+
+def _wait(turn: Turn, reason: Suspend) -> bool:
+    """Give the run back until it is woken; False when it was woken before it could wait."""
+    run, wakes = turn.run, turn.run.wakes
+    run.wait()
+    run.waiting_for = reason.reason
+    changes = turn.move_run(reason.reason) | {
+        "waiting_for": reason.reason,
+        "wake_at": reason.until,
+        "lease_owner": "",
+        "lease_until": None,
+    }
+    turn.note("run.waiting", f"Waits for {reason.reason}" if reason.reason else "Waits")
+    if turn.commit(lease=None, changes=changes, wakes=wakes):
+        return True
+    # Woken meanwhile: keep what the turn did, and look again.
+    turn.pending.run_history.clear()
+    turn.pending.entries.pop()
+    turn.commit()
+    return False
+
+
+def _end(turn: Turn, transition: str, *, kind: str = "", sentence: str = "", **values: Any) -> Outcome:
+    run = turn.run
+    getattr(run, transition)()
+    run.finished_at = turn.now()
+    changes = turn.move_run(sentence) | values
+    changes |= {"finished_at": run.finished_at, "lease_owner": "", "lease_until": None, "wake_at": None}
+    turn.note(kind or "run.succeeded", sentence or "The workflow ended")
+    if not _cancel_the_rest(turn):
+        turn.commit(lease=None, changes=changes)
+        return Outcome.ENDED
+    with own_transaction():
+        RunRow.objects.select_for_update().get(pk=run.id)
+        turn.pending.entries += gate.installed().withdraw(run.id, "the run has ended")
+        turn.commit(lease=None, changes=changes)
+    return Outcome.ENDED
+
+
+def _cancel_the_rest(turn: Turn) -> bool:
+    """Steps that nobody will finish; True when a person was still being asked about one of them."""
+    held = False
+    for step in turn.steps.values():
+        if step.state not in STEP_ENDED:
+            held = held or step.state == StepState.HELD
+            step.cancel()
+            turn.changed(step)
+    return held
+
+
+def _rejected(turn: Turn, verdict: Rejected) -> Outcome:
+    """Nobody in the workflow took the no: stop means stop, everything else is a failure to handle it."""
+    by = plain_name(verdict.by) if verdict.by else "nobody in time"
+    sentence = f"Stopped by {by}: {verdict.reason}"
+    error = {"type": type(verdict).__name__, "message": str(verdict), "by": verdict.by}
+    if verdict.next is Next.STOP:
+        return _end(turn, "cancel", kind="run.cancelled", sentence=sentence, output={"error": error})
+    sentence = f"A rejection ({verdict.next.value}) was not handled by the workflow: {verdict.reason}"
+    return _end(turn, "fail", kind="run.failed", sentence=sentence, output={"error": error})
+
+
+def _failed(turn: Turn, error: Exception) -> Outcome:
+    logger.info("run failed", exc_info=error, extra={"run": turn.run.id})
+    frames = traceback.extract_tb(error.__traceback__)
+    where = [f"{frame.filename.rsplit('/', 1)[-1]}:{frame.lineno} {frame.name}" for frame in frames[-5:]]
+    details = {"type": type(error).__name__, "message": str(error)[:2000], "where": where}
+    sentence = f"Failed: {type(error).__name__}: {str(error)[:500]}"
+    return _end(turn, "fail", kind="run.failed", sentence=sentence, output={"error": details})
+
+
+def _halt(turn: Turn, code: str, sentence: str, details: dict[str, Any]) -> Outcome:
+    """Stop where a person must look; everything recorded stays as it is."""
+    turn.run.halt()
+    plain = {key: value for key, value in details.items() if isinstance(value, str | int | float | None)}
+    turn.run.attention = {"code": code, "sentence": sentence, **plain}
+    changes = turn.move_run(sentence)
+    changes |= {"attention": turn.run.attention, "lease_owner": "", "lease_until": None, "wake_at": None}
+    turn.note("run.needs_attention", sentence, None, **turn.run.attention)
+    turn.commit(lease=None, changes=changes)
+    return Outcome.NEEDS_ATTENTION

@@ -1,0 +1,99 @@
+"""Claiming a run: one compare-and-set on its row, with its steps loaded in the same statement.
+
+The claim raises the epoch; every later write of the turn carries it, so whoever claimed before can write no
+more.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import connection
+
+from runs.actors import acting_as
+from runs.checkpoint import HISTORY_STAMP, RUN_HISTORY, execute_prepared, own_transaction
+from runs.clock import TurnClock, db_now
+from runs.models import Run, Step
+from runs.turn import LEASE, Turn
+from tools.states import sources_of
+
+_LEASE_TIME = timedelta(seconds=LEASE)
+_RUN = tuple(str(f.column) for f in Run._meta.concrete_fields)
+_STEP = tuple(str(f.column) for f in Step._meta.concrete_fields)
+_STEP_TIMES = tuple(str(f.column) for f in Step._meta.concrete_fields if f.get_internal_type() == "DateTimeField")
+
+
+def claim(run_id: str, worker: str) -> Turn | None:
+    """Take the run for `worker` if it is ready: the turn with its steps, or None when somebody else was
+    first.
+    """
+    if connection.vendor == "postgresql":
+        return _claim_postgresql(run_id, worker)
+    with own_transaction():
+        return _claim_sqlite(run_id, worker)
+
+
+def _claim_postgresql(run_id: str, worker: str) -> Turn | None:
+    row = execute_prepared(_CLAIM, (worker, str(LEASE), run_id, f"worker:{worker}"))
+    if row is None:
+        return None
+    *run_values, now, step_rows = row
+    run = Run.from_db("default", [f.attname for f in Run._meta.concrete_fields], run_values)
+    steps = [_step_of(values) for values in step_rows or ()]
+    return Turn(run, steps, worker=worker, clock=TurnClock.started(now))
+
+
+def _claim_statement() -> str:
+    sources = ", ".join(f"'{state}'" for state in sources_of(Run, "claim"))
+    columns = ", ".join(f'claimed."{name}"' for name in _RUN)
+    history = ", ".join(f'"{name}"' for name in (*RUN_HISTORY, *HISTORY_STAMP))
+    kept = ", ".join(f'claimed."{name}"' for name in RUN_HISTORY)
+    step = ", ".join(f's."{name}"' for name in _STEP)
+    return f"""
+        WITH claimed AS (
+            UPDATE runs_run
+               SET state = 'running', lease_owner = %s::text, lease_epoch = lease_epoch + 1,
+                   lease_until = clock_timestamp() + %s::float8 * interval '1 second',
+                   started_at = coalesce(started_at, clock_timestamp()), wake_at = NULL, waiting_for = ''
+             WHERE id = %s::text AND state IN ({sources})
+         RETURNING *),
+        written AS (
+            INSERT INTO runs_historicalrun ({history})
+            SELECT {kept}, clock_timestamp(), '~', NULL, %s::text FROM claimed)
+        SELECT {columns}, clock_timestamp(),
+               (SELECT json_agg(json_build_array({step}) ORDER BY s.position)
+                  FROM runs_step s WHERE s.run_id = claimed.id)
+          FROM claimed"""
+
+
+_CLAIM = _claim_statement()
+
+
+def _step_of(values: list[Any]) -> Step:
+    named = dict(zip(_STEP, values, strict=True))
+    for name in _STEP_TIMES:
+        if named[name] is not None:
+            named[name] = datetime.fromisoformat(named[name])
+    return Step.from_db("default", list(_STEP), list(named.values()))
+
+
+def _claim_sqlite(run_id: str, worker: str) -> Turn | None:
+    run = Run.objects.filter(pk=run_id, state__in=sources_of(Run, "claim")).first()
+    if run is None:
+        return None
+    now = db_now()
+    run.claim()
+    run.lease_owner, run.lease_epoch = worker, run.lease_epoch + 1
+    run.lease_until = now + _LEASE_TIME
+    run.started_at = run.started_at or now
+    run.wake_at, run.waiting_for = None, ""
+    with acting_as(f"worker:{worker}"):
+        run.save()
+    return Turn(run, list(run.steps.all()), worker=worker, clock=TurnClock.started(now))
+
+
+def load_again(turn: Turn) -> Turn:
+    """The same claim over what is on record now: for a turn that was woken before it had gone to wait."""
+    run = Run.objects.get(pk=turn.run.id)
+    return Turn(run, list(run.steps.all()), worker=turn.worker, clock=turn.clock)

@@ -1,0 +1,166 @@
+"""An agent as a step: its model requests and tool calls are steps below it, its answer is its result."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from runs.agent import AgentDefinition
+from runs.agents.port import Approved, Decision, Denied, Held, Recorded, Usage
+from runs.gate import Next, Rejected
+from runs.models import Step
+from runs.states import StepState
+from runs.steps.tool import Proposal, review, run_tool
+from runs.stops import NeedsAttention
+from runs.turn import Turn
+from tools.canonical import digest, normalise
+from tools.contract import Tool
+from tools.failures import Failure, FailureClass, Refused, classify
+
+if TYPE_CHECKING:
+    from runs.agents.run import AgentResult
+
+
+def run_agent_step(
+    turn: Turn, path: str, definition: AgentDefinition, prompt: Any, *, deps: Any, feedback: str | None
+) -> AgentResult:
+    """The agent's answer: from the record, or by running it on from where the record ends.
+
+    Raises AgentFailed, Rejected when a reviewer wants the run to stop, and what ends the turn.
+    """
+    # pydantic-ai takes most of a second to import: only a process that runs an agent pays for it.
+    from runs.agents.run import recorded_result, run_agent
+
+    asked = digest({"version": definition.version, "prompt": normalise(prompt), "feedback": feedback})
+    step = turn.find(path, "agent", definition.name, asked)
+    if step is None:
+        step = turn.new_step(
+            path,
+            "agent",
+            definition.name,
+            asked,
+            arguments={"prompt": normalise(prompt), "feedback": feedback, "version": definition.version},
+            model=definition.model_identifier,
+        )
+        turn.note("agent.started", f"Agent {definition.name} begins", step, version=definition.version)
+    if step.state == StepState.SUCCEEDED:
+        return recorded_result(definition, step.result, step.model)
+    result = run_agent(AgentPort(turn), path, definition, prompt, deps=deps, feedback=feedback)
+    _finish(turn, step, result)
+    return result
+
+
+def _finish(turn: Turn, step: Step, result: AgentResult) -> None:
+    step.succeed()
+    step.result = result.data
+    turn.finished(step)
+    by = " (scripted)" if result.scripted else ""
+    turn.note(
+        "agent.succeeded",
+        f"Agent {step.name}{by} answered",
+        step,
+        model=result.model,
+        result=digest(result.data),
+        reasoning=result.reasoning,
+        confidence=result.confidence,
+    )
+
+
+class AgentPort:
+    """The turn as an agent sees it (runs.agents.port.TurnPort)."""
+
+    def __init__(self, turn: Turn) -> None:
+        self.turn = turn
+
+    def recorded(self, path: str, kind: str, name: str, fingerprint: str) -> Recorded | None:
+        """The finished step at `path`, or None."""
+        step = self.turn.find(path, kind, name, fingerprint)
+        if step is None or step.state == StepState.STARTED:
+            return None
+        if step.state == StepState.FAILED:
+            error = step.error or {}
+            return Recorded(
+                failure=Failure(FailureClass(error.get("kind", "fatal")), error.get("message", ""))
+            )
+        usage = Usage(step.input_tokens, step.output_tokens, step.cost, step.model)
+        return Recorded(step.result, usage if kind == "model" else None)
+
+    def begin(
+        self, path: str, kind: str, name: str, fingerprint: str, arguments: Any, timeout: float
+    ) -> None:
+        """The intent on record, with a lease that outlives the request."""
+        turn = self.turn
+        step = turn.find(path, kind, name, fingerprint)
+        if step is None:
+            _within_budget(turn, kind)
+            step = turn.new_step(
+                path, kind, name, fingerprint, arguments=arguments, model=name if kind == "model" else ""
+            )
+        else:
+            turn.restart(step)
+        turn.note(f"{kind}.started", f"Asks {name}" if kind == "model" else f"Begins {name}", step)
+        turn.commit(lease=turn.lease_for(timeout))
+        turn.rest()
+
+    def finish(self, path: str, result: Any, usage: Usage | None, sentence: str) -> None:
+        """The result on record; a model request cost money and is committed at once."""
+        step = self.turn.steps[path]
+        step.succeed()
+        step.result = result
+        if usage is not None:
+            step.input_tokens, step.output_tokens = usage.input_tokens, usage.output_tokens
+            step.cost = usage.cost_usd
+        self.turn.finished(step)
+        self.turn.note(f"{step.kind}.succeeded", sentence, step, result=digest(result))
+        self.turn.commit()
+
+    def fail(self, path: str, error: BaseException) -> None:
+        """The failure on record."""
+        step = self.turn.steps[path]
+        failure = classify(error)
+        step.fail()
+        step.error = {"kind": failure.kind.value, "message": failure.message}
+        self.turn.finished(step)
+        self.turn.note(
+            f"{step.kind}.failed", f"{step.name} failed: {failure.message}", step, failure=failure.kind.value
+        )
+        self.turn.commit()
+
+    def call_tool(
+        self, path: str, tool: Tool, arguments: Mapping[str, Any], why: str, agent: AgentDefinition
+    ) -> Any:
+        """One whole tool step."""
+        return run_tool(self.turn, _proposal(path, tool, arguments, why, agent))
+
+    def review_tool(
+        self, path: str, tool: Tool, arguments: Mapping[str, Any], why: str, agent: AgentDefinition
+    ) -> Decision:
+        """May the proposed call be made? Opens the request that it needs."""
+        try:
+            return Approved() if review(self.turn, _proposal(path, tool, arguments, why, agent)) else Held()
+        except Rejected as verdict:
+            if verdict.next is Next.STOP:
+                raise
+            return Denied(verdict.reason)
+        except Refused as error:
+            return Denied(f"Refused: {error.reason}")
+
+
+def _proposal(
+    path: str, tool: Tool, arguments: Mapping[str, Any], why: str, agent: AgentDefinition
+) -> Proposal:
+    return Proposal(
+        path,
+        tool,
+        tool.validate(arguments),
+        why=why,
+        agent=agent.name,
+        agent_version=str(agent.version),
+        model=agent.model_identifier,
+    )
+
+
+def _within_budget(turn: Turn, kind: str) -> None:
+    limit = turn.budget.model_requests
+    if kind == "model" and limit is not None and turn.count("model") >= limit:
+        raise turn.stop(NeedsAttention("budget", f"The budget of {limit} model requests is used up."))

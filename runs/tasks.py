@@ -1,0 +1,21 @@
+"""What Celery runs: one id in, one call."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery import shared_task
+
+from runs import engine, timers, workers
+
+
+@shared_task(ignore_result=True)
+def advance(*, run_id: str, **_newer: Any) -> None:
+    """Take one run on."""
+    engine.advance(run_id, workers.this_worker().id)
+
+
+@shared_task(ignore_result=True)
+def caretake(**_newer: Any) -> None:
+    """One round of the caretakers."""
+    timers.sweep()

@@ -1,0 +1,312 @@
+"""One turn: what a worker knows and has in hand between claiming a run and letting it go.
+
+A turn keeps finished steps in memory until the next act needs its intent on record, and writes both at once.
+Every commit carries the epoch of the claim; the first one that does not hold ends the turn (`Fenced`).
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from typing import Any
+
+from django.db import OperationalError, connection
+
+from runs import checkpoint, journal, workflow
+from runs.checkpoint import Fence, Write
+from runs.clock import TurnClock
+from runs.journal import Entry, Head
+from runs.models import JournalEntry, Run, Step
+from runs.stops import Diverged, Fenced, Stop
+from runs.workflow import Budget
+from tools.canonical import new_id
+from tools.models import ToolCall
+
+LEASE = 30.0  # seconds that a turn holds the run while only workflow code runs
+MARGIN = 10.0  # seconds added to a step's timeout, so that a lease outlives the act it covers
+COMMIT_TRIES = 5
+SLOW = 0.25  # seconds of work worth more than a commit: such a result is written at once
+
+
+@dataclass
+class Pending:
+    """What the next commit writes."""
+
+    steps: dict[str, Step] = field(default_factory=dict)
+    new_steps: set[str] = field(default_factory=set)
+    step_history: list[tuple[Any, ...]] = field(default_factory=list)
+    run_history: list[tuple[Any, ...]] = field(default_factory=list)
+    calls: dict[str, ToolCall] = field(default_factory=dict)
+    new_calls: set[str] = field(default_factory=set)
+    entries: list[Entry] = field(default_factory=list)
+    progress: bool = False
+
+
+class Turn:
+    """A claimed run, its steps by path, and what is not yet written."""
+
+    def __init__(self, run: Run, steps: list[Step], *, worker: str, clock: TurnClock) -> None:
+        self.run = run
+        self.worker = worker
+        self.clock = clock
+        self.actor = f"worker:{worker}"
+        self.steps = {step.path: step for step in steps}
+        self.visited: set[str] = set()
+        self.head = Head(run.head_seq, bytes(run.head_hash))
+        self.pending = Pending()
+        self.open_calls: dict[str, ToolCall] = {}
+        self.stopped: Stop | None = None
+        self.lease_ends = time.monotonic() + LEASE
+        self.position = max((step.position for step in steps), default=0)
+
+    @cached_property
+    def budget(self) -> Budget:
+        """What the run may use up."""
+        return workflow.get(self.run.workflow, self.run.version).budget
+
+    # Reading the record
+
+    def count(self, kind: str) -> int:
+        """How many steps of `kind` the run has."""
+        return sum(step.kind == kind for step in self.steps.values())
+
+    def find(self, path: str, kind: str, name: str, fingerprint: str) -> Step | None:
+        """The step recorded at `path`, or None. Raises Diverged when it is another step than is asked for."""
+        self.go_on_only_if_running()
+        self.visited.add(path)
+        step = self.steps.get(path)
+        if step is None:
+            return None
+        if (step.kind, step.name) != (kind, name):
+            raise self.stop(Diverged(path, f"{step.kind} {step.name}", f"{kind} {name}"))
+        if step.fingerprint != fingerprint:
+            raise self.stop(Diverged(path, f"{kind} {name} with other arguments", f"{kind} {name}"))
+        return step
+
+    def check_all_visited(self) -> None:
+        """At the end: every recorded top-level step was asked for again, or the code has changed."""
+        for path, step in self.steps.items():
+            if "/" not in path and path not in self.visited:
+                raise self.stop(Diverged(path, f"{step.kind} {step.name}", "the end of the workflow"))
+
+    def stop(self, reason: Stop) -> Stop:
+        """Remember why the turn ends, so that code which swallows it gets it again at its next call."""
+        self.stopped = self.stopped or reason
+        return reason
+
+    def go_on_only_if_running(self) -> None:
+        """Raise the reason again when the turn has ended already."""
+        if self.stopped is not None:
+            raise self.stopped
+
+    def taken_over(self, step: Step) -> bool:
+        """Whether `step` was started under an earlier lease, by a turn that never told how it ended."""
+        return step.epoch != self.run.lease_epoch
+
+    # Changing it
+
+    def new_step(
+        self, path: str, kind: str, name: str, fingerprint: str, *, step_id: str = "", **values: Any
+    ) -> Step:
+        """A step at `path`, started now; on record with the next commit."""
+        self.position += 1
+        step = Step(
+            id=step_id or new_id("stp"),
+            run_id=self.run.id,
+            path=path,
+            position=self.position,
+            kind=kind,
+            name=name,
+            fingerprint=fingerprint,
+            epoch=self.run.lease_epoch,
+            started_at=self.clock.now(),
+            **values,
+        )
+        self.steps[path] = step
+        self.visited.add(path)
+        self.pending.new_steps.add(step.id)
+        self.changed(step, kind="+")
+        return step
+
+    def changed(self, step: Step, *, kind: str = "~", reason: str | None = None) -> None:
+        """`step` has a new state: write it and its history with the next commit."""
+        self.pending.steps[step.id] = step
+        self.pending.step_history.append(
+            checkpoint.history_values(
+                step,
+                checkpoint.STEP_HISTORY,
+                kind=kind,
+                actor=self.actor,
+                at=self.clock.now(),
+                reason=reason,
+            )
+        )
+
+    def restart(self, step: Step) -> None:
+        """Another attempt of `step` under this lease."""
+        step.start()
+        step.attempt += 1
+        step.epoch = self.run.lease_epoch
+        step.due_at = None
+        self.changed(step)
+
+    def finished(self, step: Step) -> None:
+        """`step` has ended: progress."""
+        step.finished_at = self.clock.now()
+        step.due_at = None
+        self.pending.progress = True
+        self.changed(step)
+
+    def new_call(self, call: ToolCall) -> None:
+        """One attempt of a tool, on record with the next commit."""
+        self.open_calls[call.step_id] = call
+        self.pending.new_calls.add(call.id)
+        self.pending.calls[call.id] = call
+
+    def call_of(self, step: Step) -> ToolCall:
+        """The latest attempt of a tool step that was started."""
+        known = self.open_calls.get(step.id)
+        return known or ToolCall.objects.filter(step_id=step.id).latest("attempt")
+
+    def changed_call(self, call: ToolCall) -> None:
+        """`call` has ended: write it with the next commit."""
+        self.pending.calls[call.id] = call
+
+    def note(self, kind: str, sentence: str, step: Step | None = None, **content: Any) -> None:
+        """A line for the journal, with the next commit."""
+        self.pending.entries.append(Entry(kind, sentence, content, step.id if step else ""))
+
+    # Writing it
+
+    def lease_for(self, timeout: float) -> float:
+        """How long the lease must last, in seconds, for an act with that timeout."""
+        return max(LEASE, timeout + MARGIN)
+
+    def commit(
+        self, *, lease: float | None = LEASE, changes: dict[str, Any] | None = None, wakes: int | None = None
+    ) -> bool:
+        """Write all that is pending, with `changes` to the run row, and hold the lease for `lease` seconds.
+
+        `lease` None gives the run back. With `wakes`, nothing is written when the run was woken since
+        (False). Raises Fenced when the run is no longer ours, OperationalError when the database stays away.
+        """
+        at, changes = self.clock.now(), dict(changes or {})
+        if self.pending.progress and (self.run.crashes or self.run.alone):
+            self.run.crashes, self.run.alone = 0, False
+            changes |= {"crashes": 0, "alone": False}
+        for tried in range(1, COMMIT_TRIES + 1):
+            sealed, head = journal.seal(self.run.id, self.head, self.pending.entries, actor=self.actor, at=at)
+            fence = self._fence(head, lease, changes, wakes)
+            began = time.monotonic()
+            if self._written(fence, sealed, last=tried == COMMIT_TRIES) or self._was_written(head):
+                self._accept(head, began, lease)
+                return True
+            if wakes is not None and self.run.wakes != wakes:
+                return False
+        raise self.stop(Fenced(f"{self.run.id} moved on {COMMIT_TRIES} times while it was being written"))
+
+    def _fence(self, head: Head, lease: float | None, changes: dict[str, Any], wakes: int | None) -> Fence:
+        moved = {"head_seq": head.seq, "head_hash": head.hash}
+        return Fence(
+            run_id=self.run.id,
+            owner=self.worker,
+            epoch=self.run.lease_epoch,
+            head_seq=self.head.seq,
+            lease_seconds=lease,
+            changes=moved | changes,
+            wakes=wakes,
+        )
+
+    def _written(self, fence: Fence, sealed: list[JournalEntry], *, last: bool) -> bool:
+        try:
+            return checkpoint.write(fence, self._writes(sealed))
+        except OperationalError:
+            # Inside a transaction there is nothing to try again: all of it is gone.
+            if last or connection.in_atomic_block:
+                raise
+            connection.close()
+            return False
+
+    def _was_written(self, head: Head) -> bool:
+        """After a write without effect or answer: was it ours after all? Raises Fenced when the run is
+        not.
+        """
+        row = Run.objects.values("lease_owner", "lease_epoch", "head_seq", "head_hash", "wakes").get(
+            pk=self.run.id
+        )
+        if bytes(row["head_hash"]) == head.hash and row["head_seq"] == head.seq and self.pending.entries:
+            return True
+        if (row["lease_owner"], row["lease_epoch"]) != (self.worker, self.run.lease_epoch):
+            raise self.stop(Fenced(f"{self.run.id} has another owner since epoch {row['lease_epoch']}"))
+        self.head = Head(row["head_seq"], bytes(row["head_hash"]))
+        self.run.wakes = row["wakes"]
+        return False
+
+    def _accept(self, head: Head, began: float, lease: float | None) -> None:
+        self.head = head
+        self.lease_ends = began + (lease or 0.0)
+        self.pending = Pending()
+
+    def _writes(self, sealed: list[JournalEntry]) -> list[Write]:
+        pending, values = self.pending, checkpoint.values_of
+        steps = [step for step in pending.steps.values() if step.id not in pending.new_steps]
+        new_steps = [step for step in pending.steps.values() if step.id in pending.new_steps]
+        calls = [call for call in pending.calls.values() if call.id not in pending.new_calls]
+        new_calls = [call for call in pending.calls.values() if call.id in pending.new_calls]
+        history, stamp = checkpoint.STEP_HISTORY, checkpoint.HISTORY_STAMP
+        changes, call_changes = checkpoint.STEP_CHANGES, checkpoint.CALL_CHANGES
+        return [
+            Write(
+                Step, checkpoint.STEP_COLUMNS, inserts=[values(s, checkpoint.STEP_COLUMNS) for s in new_steps]
+            ),
+            Write(Step, changes, updates=[(s.id, *values(s, changes)) for s in steps]),
+            Write(Step.history.model, (*history, *stamp), inserts=pending.step_history),
+            Write(Run.history.model, (*checkpoint.RUN_HISTORY, *stamp), inserts=pending.run_history),
+            Write(
+                ToolCall,
+                checkpoint.CALL_COLUMNS,
+                inserts=[values(c, checkpoint.CALL_COLUMNS) for c in new_calls],
+            ),
+            Write(ToolCall, call_changes, updates=[(c.id, *values(c, call_changes)) for c in calls]),
+            Write(
+                JournalEntry,
+                checkpoint.ENTRY_COLUMNS,
+                inserts=[values(entry, checkpoint.ENTRY_COLUMNS) for entry in sealed],
+            ),
+        ]
+
+    # The run itself
+
+    def move_run(self, reason: str = "") -> dict[str, Any]:
+        """After a transition of the run: its new state for `commit`, its history with it."""
+        self.pending.run_history.append(
+            checkpoint.history_values(
+                self.run,
+                checkpoint.RUN_HISTORY,
+                kind="~",
+                actor=self.actor,
+                at=self.clock.now(),
+                reason=reason or None,
+            )
+        )
+        return {"state": self.run.state}
+
+    def lease_left(self) -> float:
+        """Seconds for which this worker may be sure that the run is its own."""
+        return self.lease_ends - time.monotonic()
+
+    def must_still_own(self, seconds: float) -> None:
+        """Right before an effect: a worker that stalled since its intent starts nothing. Raises Fenced."""
+        if self.lease_left() < seconds:
+            raise self.stop(Fenced(f"{self.run.id}: the lease may be over before the call could end"))
+
+    def rest(self) -> None:
+        """Before a long wait for the outside: give the database connection back to the pool."""
+        if connection.vendor == "postgresql" and not connection.in_atomic_block:
+            connection.close()
+
+    def now(self) -> datetime:
+        """The database's time, in UTC."""
+        return self.clock.now()

@@ -1,0 +1,161 @@
+"""@workflow: a plain function with a name, a version and a contract for its input and output."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar, get_type_hints
+
+from django.utils.module_loading import autodiscover_modules
+from pydantic import TypeAdapter, ValidationError
+
+from tools.canonical import NotJson, normalise
+
+Fn = TypeVar("Fn", bound=Callable[..., Any])
+
+
+class UnknownWorkflow(LookupError):
+    """No workflow of that name and version is registered."""
+
+
+class InvalidInput(ValueError):
+    """The input does not fit the workflow's schema; `problems` lists each place and what is wrong there."""
+
+    def __init__(self, workflow: str, problems: list[str]) -> None:
+        super().__init__(f"The input does not fit {workflow}: " + "; ".join(problems))
+        self.problems = problems
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What one run may use up. None: no limit of its own."""
+
+    model_requests: int | None = None
+    tool_calls: int | None = None
+    cost_usd: float | None = None
+    days: float | None = None
+
+
+@dataclass(frozen=True)
+class Workflow:
+    """A registered workflow: what `start_run` starts and the engine replays."""
+
+    name: str
+    version: int
+    function: Callable[..., Any]
+    owner: str = ""
+    unit: str = ""
+    budget: Budget = field(default_factory=Budget)
+    queue: str = "runs"
+    input_type: Any = None
+    output_type: Any = None
+
+    @property
+    def description(self) -> str:
+        """The first line of its docstring, for lists."""
+        return (inspect.getdoc(self.function) or "").split("\n", 1)[0]
+
+    @property
+    def input_schema(self) -> dict[str, Any]:
+        """The JSON Schema of its input."""
+        return TypeAdapter(self.input_type).json_schema()
+
+    def check_input(self, value: Any) -> Any:
+        """The input as it is recorded: JSON that fits the schema, defaults filled in. Raises InvalidInput."""
+        adapter = TypeAdapter(self.input_type)
+        try:
+            return normalise(adapter.dump_python(adapter.validate_python(value), mode="json"))
+        except ValidationError as error:
+            raise InvalidInput(self.name, [_problem(item) for item in error.errors()]) from None
+        except NotJson as error:
+            raise InvalidInput(self.name, [str(error)]) from None
+
+    def read_input(self, recorded: Any) -> Any:
+        """The recorded input as the typed value that the function takes."""
+        return TypeAdapter(self.input_type).validate_python(recorded)
+
+    def write_output(self, value: Any) -> Any:
+        """What the function returned, as JSON."""
+        return normalise(TypeAdapter(self.output_type).dump_python(value, mode="json"))
+
+
+def _problem(item: Any) -> str:
+    place = ".".join(str(part) for part in item["loc"]) or "the whole"
+    return f"{place}: {item['msg']}"
+
+
+_registry: dict[tuple[str, int], Workflow] = {}
+
+
+def workflow(
+    name: str,
+    *,
+    version: int = 1,
+    owner: str = "",
+    unit: str = "",
+    budget: Budget | None = None,
+    queue: str = "runs",
+) -> Callable[[Fn], Fn]:
+    """Register a function ``(run, input) -> output`` as version `version` of the workflow `name`.
+
+    Its code must do nothing but compute between calls on `run`: it is run again from the top after every
+    wait and every crash, with recorded results. Raises ValueError for a second function of the same name and
+    version, and TypeError when the parameters or their annotations are missing.
+    """
+
+    def register(function: Fn) -> Fn:
+        input_type, output_type = _types_of(name, function)
+        made = Workflow(
+            name, version, function, owner, unit, budget or Budget(), queue, input_type, output_type
+        )
+        known = _registry.get((name, version))
+        if known is not None and known.function.__qualname__ != function.__qualname__:
+            raise ValueError(
+                f"Workflow {name} version {version} is already {known.function.__module__}."
+                f"{known.function.__qualname__}; give this one another name or version."
+            )
+        _registry[name, version] = made
+        return function
+
+    return register
+
+
+def _types_of(name: str, function: Callable[..., Any]) -> tuple[Any, Any]:
+    parameters = list(inspect.signature(function).parameters)
+    hints = get_type_hints(function)
+    if len(parameters) != 2 or parameters[1] not in hints:
+        raise TypeError(
+            f"Workflow {name} must take two parameters, the run and its annotated input: "
+            f"def {function.__name__}(run: Run, case: Case) -> Result"
+        )
+    return hints[parameters[1]], hints.get("return", Any)
+
+
+def get(name: str, version: int | None = None) -> Workflow:
+    """The workflow of that name and version; without a version, its newest. Raises UnknownWorkflow."""
+    versions = [v for n, v in _registry if n == name]
+    chosen = version if version is not None else max(versions, default=0)
+    found = _registry.get((name, chosen))
+    if found is None:
+        raise UnknownWorkflow(_unknown(name, version, versions))
+    return found
+
+
+def _unknown(name: str, version: int | None, versions: list[int]) -> str:
+    if versions:
+        return (
+            f"Workflow {name} has no version {version}; registered: {', '.join(map(str, sorted(versions)))}."
+        )
+    names = sorted({n for n, _ in _registry})
+    return f"There is no workflow called {name}. Known: {', '.join(names) or 'none'}."
+
+
+def all_workflows() -> list[Workflow]:
+    """Every registered version, by name and version."""
+    return [_registry[key] for key in sorted(_registry)]
+
+
+def discover() -> None:
+    """Import ``workflows.py`` of every installed app."""
+    autodiscover_modules("workflows")
