@@ -8,3 +8,8 @@ class ToolsConfig(AppConfig):
     label = "tools"
     verbose_name = "Tools"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from tools import checks, registry  # noqa: F401 - the checks register themselves; both need loaded models
+
+        registry.discover()

@@ -16,6 +16,8 @@ from django_fsm import FSMField
 class StateModel(models.Model):
     """Base of every row with a life of its own: ``state`` moves by transition and in no other way."""
 
+    _rereading: frozenset[str] = frozenset()
+
     class Meta:
         abstract = True
 
@@ -25,12 +27,23 @@ class StateModel(models.Model):
         fields: Iterable[str] | None = None,
         from_queryset: models.QuerySet[Any] | None = None,
     ) -> None:
-        """Read the row again. The loaded value is dropped first, so that setting it is no forbidden move."""
-        names = [f.name for f in self._meta.concrete_fields if isinstance(f, FSMField)]
-        wanted = names if fields is None else [name for name in names if name in set(fields)]
-        for name in wanted:
-            self.__dict__.pop(name, None)
-        super().refresh_from_db(using=using, fields=fields, from_queryset=from_queryset)
+        """Read the row again. Loaded states are dropped first, so that setting them is no forbidden move."""
+        wanted = None if fields is None else list(fields)
+        states = {f.name for f in self._meta.concrete_fields if isinstance(f, FSMField)}
+        again = {name for name in states & self.__dict__.keys() if wanted is None or name in wanted}
+        kept = {name: self.__dict__.pop(name) for name in again}
+        self._rereading = frozenset(kept)
+        try:
+            super().refresh_from_db(using=using, fields=wanted, from_queryset=from_queryset)
+        finally:
+            del self._rereading
+            # Where the row is gone, the state last seen stays, and with it the guard.
+            for name, state in kept.items():
+                self.__dict__.setdefault(name, state)
+
+    def get_deferred_fields(self) -> set[str]:
+        """Fields not loaded. A state dropped for the moment is none of them: it would not be read again."""
+        return super().get_deferred_fields() - self._rereading
 
 
 def sources_of(model: type[models.Model], transition: str) -> tuple[str, ...]:

@@ -79,13 +79,13 @@ class TestWait:
     @given(st.integers(1, 9), st.integers())
     def test_full_jitter_under_a_doubling_limit(self, attempt: int, seed: int) -> None:
         policy = RetryPolicy(attempts=10, base=2, cap=60, total=1e9)
-        decided = decide(READ, Failure(K.TRANSIENT, "no"), attempt, 0, policy, random.Random(seed))  # noqa: S311
+        decided = decide(READ, Failure(K.TRANSIENT, "no"), attempt, 0, policy, random.Random(seed))
         assert 0 <= decided.wait <= min(60, 2 * 2 ** (attempt - 1))
 
     @given(st.floats(0, 100), st.integers())
     def test_the_other_side_is_never_asked_before_it_said(self, retry_after: float, seed: int) -> None:
         failure = Failure(K.RATE_LIMITED, "slow down", retry_after)
-        decided = decide(READ, failure, 1, 0, rng=random.Random(seed))  # noqa: S311
+        decided = decide(READ, failure, 1, 0, rng=random.Random(seed))
         assert retry_after <= decided.wait <= retry_after + 1
 
     @pytest.mark.parametrize(("elapsed", "retry_after"), [(299.5, 1.0), (0, 301.0), (400, None)])
@@ -94,5 +94,5 @@ class TestWait:
         assert decided.action == "stop"
 
     def test_the_same_dice_give_the_same_wait(self) -> None:
-        waits = {decide(READ, Failure(K.TRANSIENT, "no"), 1, 0, rng=random.Random(7)).wait for _ in range(3)}  # noqa: S311
+        waits = {decide(READ, Failure(K.TRANSIENT, "no"), 1, 0, rng=random.Random(7)).wait for _ in range(3)}
         assert len(waits) == 1

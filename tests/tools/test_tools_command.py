@@ -1,0 +1,117 @@
+"""The operator's door: what it shows, and which exit code each mishap has."""
+
+from __future__ import annotations
+
+import json
+from io import StringIO
+from typing import Any
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.core.management import CommandError, call_command
+
+from tests.tools.test_tool_calls import Receipt, in_doubt, pay, started
+from tools.contract import Tool
+from tools.models import ToolCall
+from tools.registry import tool
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def payment() -> Tool:
+    return tool(effect="irreversible", name="test_pay", timeout=5)(pay)
+
+
+@pytest.fixture(autouse=True)
+def olga() -> Any:
+    return get_user_model().objects.create_user("olga")
+
+
+def run(*words: str) -> str:
+    out = StringIO()
+    call_command("tools", *words, stdout=out)
+    return out.getvalue()
+
+
+def settle(call: str, *words: str) -> str:
+    return run("reconcile", call, *words, "--note", "seen", "--by", "olga")
+
+
+class TestList:
+    def test_it_works(self, payment: Tool) -> None:
+        payment.preview(lambda call: "Pay")
+        line = next(line for line in run("list").splitlines() if "test_pay" in line)
+        assert line.split() == ["test_pay", "1", "irreversible", "low", "5", "s", "preview"]
+
+    def test_as_json(self, payment: Tool) -> None:
+        told = {one["name"]: one for one in json.loads(run("list", "--json"))}["test_pay"]
+        assert told["contract_digest"] == payment.contract_digest
+        assert told["input_schema"]["required"] == ["amount"]
+
+
+class TestUnknown:
+    def test_nothing_to_do(self) -> None:
+        assert run("unknown") == "No call has an unknown outcome.\n"
+        assert json.loads(run("unknown", "--json")) == []
+
+    def test_the_oldest_first(self) -> None:
+        calls = [in_doubt(), in_doubt(600)]
+        started()
+        told = json.loads(run("unknown", "--json"))
+        assert [one["call"] for one in told] == [call.id for call in calls]
+        assert [one["may_be_settled"] for one in told] == [True, False]
+        assert calls[0].id in run("unknown")
+
+
+class TestReconcile:
+    def test_it_works(self) -> None:
+        call = in_doubt()
+        assert "succeeded" in settle(call.id, "--happened", "--result", '{"number": "7"}')
+        assert ToolCall.objects.get(pk=call.pk).settled_by == "user:olga"
+
+    @pytest.mark.parametrize(
+        ("words", "code", "cause"),
+        [
+            (["call_none", "--did-not-happen", "--note", "x", "--by", "olga"], 4, "no tool call call_none"),
+            (
+                ["{doubt}", "--did-not-happen", "--note", "x", "--by", "nobody"],
+                4,
+                "no active user called",
+            ),
+            (["{doubt}", "--did-not-happen", "--by", "olga"], 2, "give --note"),
+            (["{doubt}", "--did-not-happen", "--note", "x"], 2, "give --by"),
+            (["--happened", "--note", "x", "--by", "olga"], 2, "give the id"),
+            (["{doubt}", "--happened", "--result", "{", "--note", "x", "--by", "olga"], 2, "not JSON"),
+            (["{doubt}", "--happened", "--note", "x", "--by", "olga"], 5, "Give the result"),
+            (["{early}", "--did-not-happen", "--note", "x", "--by", "olga"], 5, "stalled worker"),
+            (["{known}", "--did-not-happen", "--note", "x", "--by", "olga"], 6, "nothing to settle"),
+            (["{known}", "--probe"], 6, "nothing to settle"),
+            (["call_none", "--probe"], 4, "no tool call"),
+            (["{doubt}", "--probe"], 1, "could not be looked up"),
+        ],
+    )
+    def test_each_mishap_has_its_code(self, words: list[str], code: int, cause: str) -> None:
+        ids = {"{doubt}": in_doubt().id, "{early}": in_doubt(600).id, "{known}": started().id}
+        with pytest.raises(CommandError, match=cause) as caught:
+            run("reconcile", *[ids.get(word, word) for word in words])
+        assert caught.value.returncode == code
+        assert ToolCall.objects.unknown().count() == 2
+
+    def test_one_way_at_a_time(self) -> None:
+        with pytest.raises(CommandError, match="not allowed with"):
+            run("reconcile", "call_1", "--happened", "--did-not-happen")
+
+    def test_probing_all_goes_on_after_a_failure(self, payment: Tool) -> None:
+        payment.lookup(lambda key: Receipt(number=key))
+        calls = [in_doubt(), in_doubt(tool="gone"), in_doubt()]
+        with pytest.raises(CommandError, match="1 of 3"):
+            run("reconcile", "--probe")
+        assert [ToolCall.objects.get(pk=call.pk).state for call in calls] == [
+            "succeeded",
+            "unknown",
+            "succeeded",
+        ]
+
+    def test_probing_nothing(self) -> None:
+        assert run("reconcile", "--probe") == "No call has an unknown outcome.\n"
