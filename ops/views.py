@@ -10,4 +10,7 @@ from ops import health
 def healthz(request: HttpRequest) -> JsonResponse:
     """200 once everything that a run needs is ready, else 503 with the names of what is missing."""
     missing = health.missing()
-    return JsonResponse({"ready": not missing, "missing": missing}, status=503 if missing else 200)
+    response = JsonResponse({"ready": not missing, "missing": missing}, status=503 if missing else 200)
+    # An answer, not an accident: Django would log each 503 as an error.
+    response._has_been_logged = True  # type: ignore[attr-defined]
+    return response

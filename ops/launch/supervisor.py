@@ -52,7 +52,7 @@ class Supervisor:
     @contextmanager
     def running(self) -> Iterator["Supervisor"]:
         """Ends all children when the block is left, however that happens; Ctrl-C and TERM leave it."""
-        before = {number: signal.signal(number, _interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+        before = {number: signal.signal(number, _leave) for number in (signal.SIGTERM, signal.SIGHUP)}
         try:
             yield self
         finally:
@@ -102,5 +102,5 @@ class Supervisor:
                 child.kill()
 
 
-def _interrupt(number: int, _frame: FrameType | None) -> None:
+def _leave(number: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt(signal.Signals(number).name)
