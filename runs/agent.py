@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -56,6 +56,7 @@ class AgentDefinition:
     model: str | None = None
     script: Callable[..., Any] | None = None
     limits: Limits = Limits()
+    bind: Callable[[Any], Mapping[str, Any]] | None = None
 
     @property
     def model_identifier(self) -> str:
@@ -99,14 +100,17 @@ def agent(
     model: str | None = None,
     script: Callable[..., Any] | None = None,
     limits: Limits | None = None,
+    bind: Callable[[Any], Mapping[str, Any]] | None = None,
 ) -> AgentDefinition:
     """Define an agent in an agents.py and register it.
 
     `output` is str or the pydantic model of the answer, `script` the function that plays the model where none
-    is live. Raises ValueError when the definition cannot work or the name and version are taken.
+    is live. `bind` says, from the deps of a run, which arguments the workflow fixes for every tool that takes
+    them: the model neither sees nor sets them. Raises ValueError when the definition cannot work or the name
+    and version are taken.
     """
     definition = AgentDefinition(
-        name, version, output, tuple(tools), instructions, model, script, limits or Limits()
+        name, version, output, tuple(tools), instructions, model, script, limits or Limits(), bind
     )
     _check(definition)
     _agents[name, version] = definition

@@ -64,7 +64,7 @@ def run_agent(
 
     async def main(pump: Pump) -> AgentResult:
         asked.set(Conversation(input=prompt, turn=1, deps=deps, feedback=feedback))
-        work = Work(port, path, definition, identifier, pump)
+        work = Work(port, path, definition, identifier, pump, _bound(definition, deps))
         try:
             output = await _converse(work, text, deps)
         except AgentFailed:
@@ -117,6 +117,10 @@ def _usage_limits(limits: Limits) -> UsageLimits:
         total_tokens_limit=limits.tokens,
         cost_limit=limits.cost_usd,
     )
+
+
+def _bound(definition: AgentDefinition, deps: Any) -> dict[str, JSON]:
+    return normalise(dict(definition.bind(deps))) if definition.bind else {}
 
 
 def _prompt(prompt: Any, feedback: str | None) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -70,9 +70,9 @@ class AgentTools(AbstractToolset[Any]):
         return {
             tool.name: ToolsetTool(
                 toolset=self,
-                tool_def=_definition_for_model(tool),
+                tool_def=_definition_for_model(tool, self._work.fixed_for(tool)),
                 max_retries=corrections,
-                args_validator=_Arguments(tool),
+                args_validator=_Arguments(self._work, tool),
             )
             for tool in self._work.definition.tools
         }
@@ -90,11 +90,16 @@ class AgentTools(AbstractToolset[Any]):
         return {EDITED: tool_args, "result": result} if edited else result
 
 
-def _definition_for_model(tool: Tool) -> ToolDefinition:
+def _definition_for_model(tool: Tool, fixed: Mapping[str, JSON]) -> ToolDefinition:
+    schema = dict(tool.input_schema)
+    if fixed:
+        given = {name: part for name, part in schema["properties"].items() if name not in fixed}
+        needed = [name for name in schema.get("required", ()) if name not in fixed]
+        schema |= {"properties": given, "required": needed}
     return ToolDefinition(
         name=tool.name,
         description=tool.description or tool.title,
-        parameters_json_schema=tool.input_schema,
+        parameters_json_schema=schema,
         kind="unapproved" if tool.effect.changes_the_world else "function",
     )
 
@@ -138,7 +143,8 @@ def _tell(told: _Told) -> ToolDenied:
 class _Arguments:
     """The tool's own contract as the validator that pydantic-ai asks."""
 
-    def __init__(self, tool: Tool) -> None:
+    def __init__(self, work: Work, tool: Tool) -> None:
+        self._work = work
         self._tool = tool
 
     def validate_json(self, input: str | bytes | bytearray, **_: Any) -> dict[str, Any]:  # noqa: A002
@@ -152,7 +158,7 @@ class _Arguments:
         if not isinstance(input, dict):
             raise ModelRetry(f"The arguments of {self._tool.name} must be one object.")
         try:
-            return self._tool.validate(input)
+            return self._work.complete(self._tool, input)
         except InvalidArguments as error:
             raise ModelRetry(str(error)) from None
 
@@ -183,7 +189,7 @@ class Proposals(AbstractCapability[Any]):
     def _proposal(self, call: ToolCallPart, messages: Sequence[ModelMessage]) -> Proposal:
         place = place_of(call.tool_call_id, messages)
         proposal = propose(self._work, place, call.tool_name, {})
-        arguments = proposal.tool.validate(call.args_as_dict())
+        arguments = self._work.complete(proposal.tool, call.args_as_dict())
         return Proposal(proposal.path, proposal.tool, arguments, proposal.why)
 
     async def after_model_request(

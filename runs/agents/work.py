@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +24,7 @@ from runs.agent import AgentDefinition
 from runs.agents.loop import Pump
 from runs.agents.port import JSON, NOTHING, TurnPort, Usage
 from tools.canonical import NotJson, digest, normalise
+from tools.contract import InvalidArguments, Tool
 
 
 @dataclass
@@ -35,6 +36,7 @@ class Work:
     definition: AgentDefinition
     model: str
     pump: Pump
+    bound: Mapping[str, JSON] = field(default_factory=dict)  # arguments that the workflow fixes
     usage: Usage = NOTHING
     _met: Counter[str] = field(default_factory=Counter)
 
@@ -42,6 +44,21 @@ class Work:
         """The path of the next operation of this name, such as `…/model:3`; their order is fixed."""
         self._met[name] += 1
         return f"{self.path}/{name}:{self._met[name]}"
+
+    def fixed_for(self, tool: Tool) -> dict[str, JSON]:
+        """The arguments of `tool` that are not the model's to choose."""
+        taken = tool.input_schema.get("properties", {})
+        return {name: value for name, value in self.bound.items() if name in taken}
+
+    def complete(self, tool: Tool, arguments: Mapping[str, Any]) -> dict[str, JSON]:
+        """What the model gave, with what the workflow fixes, checked against the contract.
+
+        Raises InvalidArguments, also when the model gave a fixed argument another value.
+        """
+        fixed = self.fixed_for(tool)
+        if strange := [name for name in fixed if name in arguments and arguments[name] != fixed[name]]:
+            raise InvalidArguments(tool.name, [f"{name} is not known here" for name in strange])
+        return tool.validate({**arguments, **fixed})
 
     def add(self, usage: Usage | None) -> None:
         """Count what a request cost, now or when it was first made."""
