@@ -42,7 +42,7 @@ class Proof(StrEnum):
     """How sure it is that a failed call changed nothing."""
 
     NONE = "none"  # it may have happened
-    ANSWERED = "answered"  # the other side answered that it refused the request
+    NOT_ACCEPTED = "not_accepted"  # the other side refused the request, or was never reached
     DECLARED = "declared"  # the tool itself said so, before it sent anything
 
 
@@ -203,8 +203,19 @@ _BY_STATUS = {
     501: _Kind.FATAL,
     505: _Kind.FATAL,
 }
-# Answers that do not say "I have not done it": 409 may mean that an attempt with this key is under way.
-_OPEN_STATUS = frozenset({408, 409, 423, 425, 429})
+# Answers of the 400s that do not say "not done": 409 may mean that an attempt with this key is under way.
+_OPEN_STATUS = frozenset({408, 409})
+# No connection, so nothing was sent.
+_NEVER_REACHED = (
+    ConnectionRefusedError,
+    socket.gaierror,
+    ssl.SSLCertVerificationError,
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.UnsupportedProtocol,
+    httpx.InvalidURL,
+)
 
 
 def register(error: type[BaseException], kind: FailureClass, proof: Proof = Proof.NONE) -> None:
@@ -227,7 +238,8 @@ def classify(error: BaseException) -> Failure:
     status = _status_of(error)
     if status is not None:
         return _from_status(status, message, error)
-    return Failure(_from_type(error), f"{type(error).__name__}: {message}")
+    proof = Proof.NOT_ACCEPTED if isinstance(error, _NEVER_REACHED) else Proof.NONE
+    return Failure(_from_type(error), f"{type(error).__name__}: {message}", proof=proof)
 
 
 def _from_type(error: BaseException) -> FailureClass:
@@ -246,7 +258,7 @@ def _from_status(status: int, message: str, error: BaseException) -> Failure:
     wait = _wait_named_by(error)
     if status == 503 and wait is not None:
         kind = _Kind.RATE_LIMITED
-    proof = Proof.ANSWERED if 400 <= status < 500 and status not in _OPEN_STATUS else Proof.NONE
+    proof = Proof.NOT_ACCEPTED if 400 <= status < 500 and status not in _OPEN_STATUS else Proof.NONE
     return Failure(kind, f"HTTP {status}: {message}", wait, proof)
 
 

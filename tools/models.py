@@ -19,7 +19,7 @@ class CallState(StrEnum):
 
     STARTED = "started"  # on record; it may be happening now
     SUCCEEDED = "succeeded"  # it happened, and its result is known
-    FAILED = "failed"  # it ended without the effect, or a read or draft ended without a result
+    FAILED = "failed"  # it gave no result; a later attempt with the same key may have
     REFUSED = "refused"  # not done: the tool's own rules, or the other side, said no
     UNKNOWN = "unknown"  # sent, and nobody knows whether it happened
     CANCELLED = "cancelled"  # given up before anything was sent
@@ -104,7 +104,7 @@ class ToolCall(StateModel):
 
     @transition(field=state, source=CallState.STARTED, target=CallState.FAILED)
     def fail(self) -> None:
-        """It is sure to have ended without its effect."""
+        """It gave no result; what that means, the next attempt with the same key or the step's end says."""
 
     @transition(field=state, source=CallState.STARTED, target=CallState.REFUSED)
     def refuse(self) -> None:

@@ -32,21 +32,18 @@ class RetryPolicy:
 
 @dataclass(frozen=True)
 class RetryDecision:
-    """What to do, after how many seconds (for a retry), and why, in a sentence."""
+    """What to do, after how many seconds (for a retry), and why, in a sentence.
+
+    `in_doubt` says that the call may have happened; pass it on when the next attempt is decided.
+    """
 
     action: Action
     wait: float
     reason: str
+    in_doubt: bool = False
 
 
 DEFAULT_POLICY = RetryPolicy()
-
-_UNKNOWN_FOR_GOOD = RetryDecision(
-    Action.UNKNOWN, 0.0, "It cannot be undone, so it is never sent twice by itself."
-)
-_UNKNOWN = RetryDecision(
-    Action.UNKNOWN, 0.0, "It was sent, and the failure does not say that nothing was done."
-)
 
 _OWN_RNG = random.SystemRandom()
 _MAY_PASS = frozenset({FailureClass.TRANSIENT, FailureClass.RATE_LIMITED, FailureClass.UNKNOWN_OUTCOME})
@@ -54,10 +51,14 @@ _FOR_A_PERSON = frozenset(
     {FailureClass.PERMISSION, FailureClass.LOW_CONFIDENCE, FailureClass.NEEDS_INPUT, FailureClass.BUDGET}
 )
 _FOR_THE_PROPOSER = frozenset({FailureClass.REFUSED, FailureClass.INVALID_DATA, FailureClass.STALE_DATA})
-# For what cannot be undone only the tool's own word counts: an HTTP answer may belong to its second request.
+# For what cannot be undone only the tool's own word counts: an answer may belong to its second request.
 _ENOUGH_PROOF = {
-    Effect.WRITE: frozenset({Proof.ANSWERED, Proof.DECLARED}),
+    Effect.WRITE: frozenset({Proof.NOT_ACCEPTED, Proof.DECLARED}),
     Effect.IRREVERSIBLE: frozenset({Proof.DECLARED}),
+}
+_WHY_UNKNOWN = {
+    Effect.WRITE: "It was sent, and the failure does not say that nothing was done.",
+    Effect.IRREVERSIBLE: "It cannot be undone, so it is never sent twice by itself.",
 }
 
 
@@ -76,22 +77,22 @@ def decide(
     `in_doubt` says that an earlier attempt of the same call may have happened (its failure proved nothing, or
     its worker died): then not even a refusal proves that nothing was done, since that attempt may be why.
     """
-    undone = effect.changes_the_world and not in_doubt and failure.proof in _ENOUGH_PROOF[effect]
-    if effect is Effect.IRREVERSIBLE:
-        return _after_refusal(failure) if undone else _UNKNOWN_FOR_GOOD
-    if failure.kind in _MAY_PASS or (failure.kind is FailureClass.STALE_DATA and effect is not Effect.WRITE):
+    undone = effect not in _ENOUGH_PROOF or (not in_doubt and failure.proof in _ENOUGH_PROOF[effect])
+    if effect is not Effect.IRREVERSIBLE and _may_pass(effect, failure.kind):
         wait = _wait(failure, attempt, policy, rng)
         if attempt < policy.attempts and elapsed + wait <= policy.total:
-            return RetryDecision(
-                Action.RETRY, wait, f"Attempt {attempt} of {policy.attempts} failed; it may pass."
-            )
-    if effect is Effect.WRITE and not undone:
-        return _UNKNOWN
+            return RetryDecision(Action.RETRY, wait, "It may pass.", in_doubt=not undone)
+    if not undone:
+        return RetryDecision(Action.UNKNOWN, 0.0, _WHY_UNKNOWN[effect], in_doubt=True)
     if failure.kind in _MAY_PASS:
-        return RetryDecision(
-            Action.STOP, 0.0, f"It failed {attempt} times, or waiting longer would take too long."
-        )
+        return RetryDecision(Action.STOP, 0.0, "It has failed too often, or waiting would take too long.")
     return _after_refusal(failure)
+
+
+def _may_pass(effect: Effect, kind: FailureClass) -> bool:
+    # A read or draft that is tried again refreshes its own data; a write's arguments were made from the old.
+    stale = kind is FailureClass.STALE_DATA and not effect.changes_the_world
+    return stale or kind in _MAY_PASS
 
 
 def _after_refusal(failure: Failure) -> RetryDecision:

@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from tools import registry
 from tools.canonical import Json
+from tools.contract import Tool
 from tools.failures import classify
 from tools.models import ToolCall
 
@@ -48,6 +49,20 @@ def too_early(call: ToolCall, now: datetime) -> str:
     return ""
 
 
+def look_up(tool: Tool, key: str) -> Json | None:
+    """The result of the call with this key if the lookup finds it, else None: `Tool.find` with one error.
+
+    Raises CannotLook when there is no lookup, when it fails in any way, or when what it found does not fit.
+    """
+    if not tool.has("lookup"):
+        raise CannotLook(f"{tool.name} has no lookup, so only a person can find out what became of a call")
+    try:
+        return tool.find(key)
+    except Exception as error:
+        failure = classify(error)
+        raise CannotLook(f"The lookup of {tool.name} failed ({failure.kind}): {failure.message}") from error
+
+
 def look(call: ToolCall, now: datetime) -> Finding:
     """Ask the tool's lookup what became of `call`. It touches the outside: never call it in a transaction.
 
@@ -56,12 +71,9 @@ def look(call: ToolCall, now: datetime) -> Finding:
     """
     try:
         tool = registry.get(call.tool)
-        found = tool.find(call.key)
-    except LookupError as error:
+    except registry.UnknownTool as error:
         raise CannotLook(str(error)) from error
-    except Exception as error:
-        failure = classify(error)
-        raise CannotLook(f"The lookup of {call.tool} failed ({failure.kind}): {failure.message}") from error
+    found = look_up(tool, call.key)
     if found is not None:
         return Finding(Outcome.HAPPENED, found, f"The lookup of {call.tool} found it: it happened.")
     early = too_early(call, now)

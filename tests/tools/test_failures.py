@@ -84,17 +84,17 @@ class TestClassify:
         ("status", "kind", "proof"),
         [
             (302, "fatal", "none"),
-            (400, "invalid_data", "answered"),
-            (401, "permission", "answered"),
-            (403, "permission", "answered"),
-            (404, "invalid_data", "answered"),
+            (400, "invalid_data", "not_accepted"),
+            (401, "permission", "not_accepted"),
+            (403, "permission", "not_accepted"),
+            (404, "invalid_data", "not_accepted"),
             (408, "transient", "none"),
             (409, "stale_data", "none"),
-            (412, "stale_data", "answered"),
-            (418, "invalid_data", "answered"),
-            (422, "invalid_data", "answered"),
-            (425, "transient", "none"),
-            (429, "rate_limited", "none"),
+            (412, "stale_data", "not_accepted"),
+            (418, "invalid_data", "not_accepted"),
+            (422, "invalid_data", "not_accepted"),
+            (425, "transient", "not_accepted"),
+            (429, "rate_limited", "not_accepted"),
             (500, "transient", "none"),
             (501, "fatal", "none"),
             (503, "transient", "none"),
@@ -104,6 +104,17 @@ class TestClassify:
     def test_by_status(self, status: int, kind: str, proof: str) -> None:
         failure = classify(answer(status))
         assert (failure.kind, failure.proof) == (kind, proof)
+
+    @pytest.mark.parametrize(
+        "error",
+        [httpx.ConnectError("x"), httpx.PoolTimeout("x"), ConnectionRefusedError()],
+    )
+    def test_what_was_never_reached_has_done_nothing(self, error: Exception) -> None:
+        assert classify(error).proof is Proof.NOT_ACCEPTED
+
+    @pytest.mark.parametrize("error", [httpx.ReadTimeout("x"), httpx.WriteError("x"), ConnectionResetError()])
+    def test_what_was_cut_off_may_have_happened(self, error: Exception) -> None:
+        assert classify(error).proof is Proof.NONE
 
     def test_the_other_libraries_put_the_status_elsewhere(self) -> None:
         class StatusError(Exception):

@@ -20,14 +20,16 @@ TABLE = [
     (K.TRANSIENT, Proof.NONE, "retry", "retry", "unknown"),
     (K.TRANSIENT, Proof.DECLARED, "retry", "retry", "stop"),
     (K.RATE_LIMITED, Proof.NONE, "retry", "retry", "unknown"),
+    (K.TRANSIENT, Proof.NOT_ACCEPTED, "retry", "retry", "unknown"),
+    (K.RATE_LIMITED, Proof.NOT_ACCEPTED, "retry", "retry", "unknown"),
     (K.UNKNOWN_OUTCOME, Proof.NONE, "retry", "retry", "unknown"),
     (K.STALE_DATA, Proof.NONE, "retry", "unknown", "unknown"),
     (K.STALE_DATA, Proof.DECLARED, "retry", "tell", "tell"),
     (K.PERMISSION, Proof.NONE, "ask", "unknown", "unknown"),
-    (K.PERMISSION, Proof.ANSWERED, "ask", "ask", "unknown"),
+    (K.PERMISSION, Proof.NOT_ACCEPTED, "ask", "ask", "unknown"),
     (K.PERMISSION, Proof.DECLARED, "ask", "ask", "ask"),
     (K.INVALID_DATA, Proof.NONE, "tell", "unknown", "unknown"),
-    (K.INVALID_DATA, Proof.ANSWERED, "tell", "tell", "unknown"),
+    (K.INVALID_DATA, Proof.NOT_ACCEPTED, "tell", "tell", "unknown"),
     (K.INVALID_DATA, Proof.DECLARED, "tell", "tell", "tell"),
     (K.REFUSED, Proof.DECLARED, "tell", "tell", "tell"),
     (K.LOW_CONFIDENCE, Proof.DECLARED, "ask", "ask", "ask"),
@@ -52,6 +54,7 @@ class TestTable:
             (DRAFT, K.RATE_LIMITED, Proof.NONE, "stop"),
             (WRITE, K.TRANSIENT, Proof.NONE, "unknown"),
             (WRITE, K.TRANSIENT, Proof.DECLARED, "stop"),
+            (WRITE, K.TRANSIENT, Proof.NOT_ACCEPTED, "stop"),
         ],
     )
     def test_the_third_attempt_is_the_last(self, effect: Effect, kind: K, proof: Proof, action: str) -> None:
@@ -64,6 +67,21 @@ class TestTable:
         failure = Failure(K.REFUSED, "already refunded", proof=Proof.DECLARED)
         assert decide(effect, failure, attempt=2, elapsed=9).action == "tell"
         assert decide(effect, failure, attempt=2, elapsed=9, in_doubt=True).action == "unknown"
+
+    @pytest.mark.parametrize(
+        ("effect", "proof", "before", "after"),
+        [
+            (READ, Proof.NONE, False, False),
+            (READ, Proof.NONE, True, False),
+            (WRITE, Proof.NONE, False, True),
+            (WRITE, Proof.NOT_ACCEPTED, False, False),
+            (WRITE, Proof.DECLARED, False, False),
+            (WRITE, Proof.NOT_ACCEPTED, True, True),
+        ],
+    )
+    def test_doubt_is_handed_on(self, effect: Effect, proof: Proof, before: bool, after: bool) -> None:
+        decided = decide(effect, Failure(K.TRANSIENT, "no", proof=proof), 1, 0, in_doubt=before)
+        assert (decided.action, decided.in_doubt) == ("retry", after)
 
     @given(st.sampled_from(K), st.sampled_from(Proof), st.integers(1, 9), st.floats(0, 900), st.booleans())
     def test_irreversible_is_never_retried(
