@@ -14,7 +14,8 @@ from itertools import chain
 import pydantic
 import pytest
 import rfc8785
-from hypothesis import given
+from django.db import connection
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tools.canonical import MAX_BYTES, MAX_INT, NotJson, canonical, digest, new_id, normalise, parse
@@ -167,6 +168,22 @@ class TestCanonical:
     def test_it_refuses_what_was_not_normalised(self, value: object) -> None:
         with pytest.raises(NotJson):
             canonical(value)
+
+
+class TestDatabase:
+    @pytest.mark.django_db
+    @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+    @given(trees(leaves))
+    def test_what_comes_back_has_the_same_digest(self, value: object) -> None:
+        try:
+            plain = normalise(value)
+        except NotJson:
+            return
+        cast = "SELECT CAST(%s AS jsonb)" if connection.vendor == "postgresql" else "SELECT json(%s)"
+        with connection.cursor() as cursor:
+            cursor.execute(cast, [json.dumps(plain)])
+            kept = cursor.fetchone()[0]
+        assert digest(json.loads(kept)) == digest(plain)
 
 
 class TestNewId:

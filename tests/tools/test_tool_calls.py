@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 from django_fsm import TransitionNotAllowed
 from pydantic import BaseModel
 
@@ -251,3 +253,24 @@ class TestProbe:
         with pytest.raises(CannotLook, match="transient"):
             services.probe(call.id)
         assert ToolCall.objects.get(pk=call.pk).state == "unknown"
+
+
+@pytest.mark.django_db(transaction=True)
+class TestPeopleAtOnce:
+    def test_one_settles_and_the_others_learn_of_it(self, payment: Tool) -> None:
+        call = in_doubt()
+        start = threading.Barrier(4)
+
+        def settle(who: int) -> str:
+            start.wait(10)
+            try:
+                return str(services.settle(call.id, "did_not_happen", note="x", by=f"user:{who}").settled_by)
+            except NotUnknown:
+                return "late"
+            finally:
+                connection.close()
+
+        with ThreadPoolExecutor(4) as people:
+            answers = list(people.map(settle, range(4)))
+        assert answers.count("late") == 3
+        assert ToolCall.objects.get(pk=call.pk).settled_by in answers

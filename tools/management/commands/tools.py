@@ -173,5 +173,8 @@ def _result(text: str) -> Json:
 def _actor(username: str) -> str:
     people = get_user_model()._default_manager.filter(is_active=True)
     if not people.filter(**{get_user_model().USERNAME_FIELD: username}).exists():
-        raise CommandError(f"There is no active user called {username}.", returncode=NOT_FOUND)
+        raise CommandError(
+            f"There is no active user called {username}; give the name you sign in with.",
+            returncode=NOT_FOUND,
+        )
     return f"user:{username}"
