@@ -111,6 +111,11 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "socket_keepalive": not CELERY_BROKER_URL.startswith("redis+socket"),
     "health_check_interval": 15,
     "visibility_timeout": 600,
+    # A sender asks once: whoever saves a row must not wait for a broker that is away.
+    "max_retries": 1,
+    "interval_start": 0,
+    "interval_step": 0,
+    "interval_max": 0,
 }
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None

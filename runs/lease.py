@@ -6,10 +6,12 @@ more.
 
 from __future__ import annotations
 
+import json
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import connection
+from django.db.models import JSONField
 
 from runs.actors import acting_as
 from runs.checkpoint import HISTORY_STAMP, RUN_HISTORY, execute_prepared, own_transaction
@@ -20,8 +22,11 @@ from tools.states import sources_of
 
 _LEASE_TIME = timedelta(seconds=LEASE)
 _RUN = tuple(str(f.column) for f in Run._meta.concrete_fields)
+_RUN_JSON = frozenset(str(f.column) for f in Run._meta.concrete_fields if isinstance(f, JSONField))
 _STEP = tuple(str(f.column) for f in Step._meta.concrete_fields)
-_STEP_TIMES = tuple(str(f.column) for f in Step._meta.concrete_fields if f.get_internal_type() == "DateTimeField")
+_STEP_TIMES = tuple(
+    str(f.column) for f in Step._meta.concrete_fields if f.get_internal_type() == "DateTimeField"
+)
 
 
 def claim(run_id: str, worker: str) -> Turn | None:
@@ -39,9 +44,14 @@ def _claim_postgresql(run_id: str, worker: str) -> Turn | None:
     if row is None:
         return None
     *run_values, now, step_rows = row
-    run = Run.from_db("default", [f.attname for f in Run._meta.concrete_fields], run_values)
-    steps = [_step_of(values) for values in step_rows or ()]
+    run = Run.from_db("default", list(_RUN), [_read(n, v) for n, v in zip(_RUN, run_values, strict=True)])
+    steps = [_step_of(values) for values in json.loads(step_rows or "[]")]
     return Turn(run, steps, worker=worker, clock=TurnClock.started(now))
+
+
+def _read(name: str, value: Any) -> Any:
+    # Django has psycopg hand jsonb over as text, for its own fields to read.
+    return json.loads(value) if name in _RUN_JSON and value is not None else value
 
 
 def _claim_statement() -> str:
@@ -62,7 +72,7 @@ def _claim_statement() -> str:
             INSERT INTO runs_historicalrun ({history})
             SELECT {kept}, clock_timestamp(), '~', NULL, %s::text FROM claimed)
         SELECT {columns}, clock_timestamp(),
-               (SELECT json_agg(json_build_array({step}) ORDER BY s.position)
+               (SELECT jsonb_agg(jsonb_build_array({step}) ORDER BY s.position)
                   FROM runs_step s WHERE s.run_id = claimed.id)
           FROM claimed"""
 

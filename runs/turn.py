@@ -174,7 +174,7 @@ class Turn:
         """`call` has ended: write it with the next commit."""
         self.pending.calls[call.id] = call
 
-    def note(self, kind: str, sentence: str, step: Step | None = None, **content: Any) -> None:
+    def note(self, kind: str, sentence: str, step: Step | None = None, /, **content: Any) -> None:
         """A line for the journal, with the next commit."""
         self.pending.entries.append(Entry(kind, sentence, content, step.id if step else ""))
 

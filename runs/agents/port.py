@@ -117,5 +117,5 @@ class TurnPort(Protocol):
     ) -> Decision:
         """May this proposed call be made? Opens the request when it needs one; a finished step is Approved.
 
-        May raise Refused and Rejected as `call_tool` does.
+        Raises Rejected as `call_tool` does, and Refused: `call_tool` is asked next and puts that on record.
         """

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
-from pydantic import BaseModel, TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 from pydantic_ai import Agent
 from pydantic_ai.capabilities import UseThreadExecutor
 from pydantic_ai.exceptions import AgentRunError, UsageLimitExceeded, UserError
 from pydantic_ai.models import Model
 from pydantic_ai.usage import UsageLimits
 
-from runs.agent import AgentDefinition, AgentFailed, Limits
+from runs.agent import SCRIPTED, AgentDefinition, AgentFailed, Limits
 from runs.agents.durable import Durability
 from runs.agents.live import live_model
 from runs.agents.loop import Pump, process_loop, run_on_loop
@@ -71,7 +72,7 @@ def run_agent(
             raise
         except Exception as error:
             raise AgentFailed(_failure(error, definition)) from error
-        return _result(output, work.usage, work.model, scripted=definition.scripted)
+        return _result(definition, output, work.usage, identifier)
 
     return run_on_loop(main)
 
@@ -142,22 +143,33 @@ def _failure(error: Exception, definition: AgentDefinition) -> Failure:
 
 
 def recorded_result(definition: AgentDefinition, data: JSON, model: str) -> AgentResult:
-    """The answer of an agent step that had ended: from its record alone, nothing is asked or run."""
-    output = TypeAdapter(definition.output).validate_python(data)
-    return _result(output, NOTHING, model, scripted=definition.scripted)
+    """The answer of an agent step that had ended: from its record alone, nothing is asked or run.
+
+    Its usage stands on the steps below it. Raises AgentFailed when the agent's output no longer takes the answer.
+    """
+    try:
+        output = _adapter(definition.output).validate_python(data)
+    except ValidationError as error:
+        raise AgentFailed(_failure(error, definition)) from error
+    return _result(definition, output, NOTHING, model)
 
 
-def _result(output: Any, usage: Usage, model: str, *, scripted: bool) -> AgentResult:
+@cache
+def _adapter(output: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(output)
+
+
+def _result(definition: AgentDefinition, output: Any, usage: Usage, model: str) -> AgentResult:
     reasoning = getattr(output, "reasoning", None)
     evidence = getattr(output, "evidence", None)
     confidence = getattr(output, "confidence", None)
     return AgentResult(
         output=output,
-        data=normalise(output.model_dump(mode="json") if isinstance(output, BaseModel) else output),
+        data=normalise(_adapter(definition.output).dump_python(output, mode="json", by_alias=True)),
         reasoning=str(reasoning or ""),
         evidence=[normalise(item) for item in evidence] if isinstance(evidence, list | tuple) else [],
         confidence=float(confidence) if isinstance(confidence, int | float) else None,
         usage=usage,
         model=model,
-        scripted=scripted,
+        scripted=model.startswith(f"{SCRIPTED}:"),
     )

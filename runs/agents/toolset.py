@@ -226,23 +226,25 @@ def _review_all(work: Work, proposals: list[Proposal]) -> list[Decision]:
     """On the turn's thread. Those already decided do not wait for those that are not."""
     decisions = [_review(work, proposal) for proposal in proposals]
     pairs = list(zip(proposals, decisions, strict=True))
-    held = [proposal.tool.name for proposal, decision in pairs if isinstance(decision, Held)]
+    held = [proposal.tool.title for proposal, decision in pairs if isinstance(decision, Held)]
     if not held:
         return decisions
     for proposal, decision in pairs:
         if isinstance(decision, Approved):
             _go_ahead(work, proposal, decision)
-    raise Suspend(f"{work.definition.name} waits for a decision on {', '.join(held)}")
+    raise Suspend(f"a decision: {', '.join(held)}")
 
 
 def _review(work: Work, proposal: Proposal) -> Decision:
     try:
-        decision = work.port.review_tool(
+        return work.port.review_tool(
             proposal.path, proposal.tool, proposal.arguments, proposal.why, work.definition
         )
-    except (Refused, Rejected) as error:
-        return Denied(_told(error).text)
-    return Denied(f"Not approved: {decision.reason}") if isinstance(decision, Denied) else decision
+    except Refused:
+        # The tool's own rules say no: nobody is asked, and making the call puts the refusal on record.
+        return Approved()
+    except Rejected as verdict:
+        return Denied(_told(verdict).text)
 
 
 def _go_ahead(work: Work, proposal: Proposal, decision: Approved) -> None:

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from runs.agent import AgentDefinition
-from runs.agents.port import Approved, Decision, Denied, Held, Recorded, Usage
-from runs.gate import Next, Rejected
+from runs.agents.port import Approved, Decision, Held, Recorded, Usage
 from runs.models import Step
 from runs.states import StepState
 from runs.steps.tool import Proposal, review, run_tool
@@ -15,7 +14,7 @@ from runs.stops import NeedsAttention
 from runs.turn import Turn
 from tools.canonical import digest, normalise
 from tools.contract import Tool
-from tools.failures import Failure, FailureClass, Refused, classify
+from tools.failures import Failure, FailureClass, classify
 
 if TYPE_CHECKING:
     from runs.agents.run import AgentResult
@@ -93,9 +92,8 @@ class AgentPort:
         step = turn.find(path, kind, name, fingerprint)
         if step is None:
             _within_budget(turn, kind)
-            step = turn.new_step(
-                path, kind, name, fingerprint, arguments=arguments, model=name if kind == "model" else ""
-            )
+            model = arguments["model"] if kind == "model" else ""
+            step = turn.new_step(path, kind, name, fingerprint, arguments=arguments, model=model)
         else:
             turn.restart(step)
         turn.note(f"{kind}.started", f"Asks {name}" if kind == "model" else f"Begins {name}", step)
@@ -136,14 +134,7 @@ class AgentPort:
         self, path: str, tool: Tool, arguments: Mapping[str, Any], why: str, agent: AgentDefinition
     ) -> Decision:
         """May the proposed call be made? Opens the request that it needs."""
-        try:
-            return Approved() if review(self.turn, _proposal(path, tool, arguments, why, agent)) else Held()
-        except Rejected as verdict:
-            if verdict.next is Next.STOP:
-                raise
-            return Denied(verdict.reason)
-        except Refused as error:
-            return Denied(f"Refused: {error.reason}")
+        return Approved() if review(self.turn, _proposal(path, tool, arguments, why, agent)) else Held()
 
 
 def _proposal(
