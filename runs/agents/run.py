@@ -145,7 +145,7 @@ def _failure(error: Exception, definition: AgentDefinition) -> Failure:
 def recorded_result(definition: AgentDefinition, data: JSON, model: str) -> AgentResult:
     """The answer of an agent step that had ended: from its record alone, nothing is asked or run.
 
-    Its usage stands on the steps below it. Raises AgentFailed when the agent's output no longer takes the answer.
+    Its usage stands on the steps below it. Raises AgentFailed when the output no longer takes the answer.
     """
     try:
         output = _adapter(definition.output).validate_python(data)

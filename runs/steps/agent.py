@@ -92,7 +92,7 @@ class AgentPort:
         step = turn.find(path, kind, name, fingerprint)
         if step is None:
             _within_budget(turn, kind)
-            model = arguments["model"] if kind == "model" else ""
+            model = arguments.get("model", "") if kind == "model" else ""
             step = turn.new_step(path, kind, name, fingerprint, arguments=arguments, model=model)
         else:
             turn.restart(step)

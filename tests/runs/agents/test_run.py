@@ -11,7 +11,7 @@ import pytest
 
 from runs.agent import AgentFailed, Limits
 from runs.agents.port import Approved, Usage
-from runs.agents.run import run_agent
+from runs.agents.run import recorded_result, run_agent
 from runs.agents.script import CallTool, Conversation, Finish, Say
 from runs.gate import Next, Rejected
 from runs.stops import Diverged, Suspend
@@ -106,10 +106,24 @@ class TestRecord:
         assert 32 * 0.6 / (time.monotonic() - began) > 6
 
 
+class TestFinished:
+    def test_the_answer_comes_back_from_its_record(self) -> None:
+        definition = analyst(by_turn(DONE))
+        result = run_agent(Book().turn(), "agent#1", definition, "Case 7")
+        again = recorded_result(definition, result.data, result.model)
+        assert (again.output, again.data, again.confidence) == (result.output, result.data, 0.9)
+        assert again.scripted
+        assert again.usage.requests == 0
+
+    def test_one_that_fits_no_longer_says_so(self) -> None:
+        with pytest.raises(AgentFailed, match="analyst"):
+            recorded_result(analyst(by_turn()), {"order": 1}, "scripted:analyst")
+
+
 class TestProposals:
     def test_held_ones_wait_and_the_others_go_on(self) -> None:
         book = Book(needs_person={"refund"})
-        with pytest.raises(Suspend, match="refund"):
+        with pytest.raises(Suspend, match="a decision: Refund"):
             play(book, by_turn(PROPOSE, DONE))
         assert book.opened == {"agent#1/tool:1.1": {"order_id": "W1", "amount": 40.5}}
         assert book.whys["agent#1/tool:1.1"] == "The parcel never arrived."
@@ -120,7 +134,7 @@ class TestProposals:
 
     def test_all_of_one_answer_are_opened_before_the_run_waits(self) -> None:
         book = Book(needs_person={"refund", "message"})
-        with pytest.raises(Suspend, match="refund, message"):
+        with pytest.raises(Suspend, match="a decision: Refund, Message"):
             play(book, by_turn([*LOOK_UP, *PROPOSE], DONE))
         assert list(book.opened) == ["agent#1/tool:1.3", "agent#1/tool:1.4"]
         assert [entry["tool"] for _, entry in book.world] == ["get_order", "get_payments"]
@@ -138,7 +152,7 @@ class TestProposals:
         script = by_turn(PROPOSE, DONE)
         play(book, script)
         told = script.seen[1].results_of("refund")[0]
-        assert (told.outcome, told.content) == ("denied", "Not approved: The parcel was found.")
+        assert (told.outcome, told.content) == ("denied", "The parcel was found.")
         assert [entry["tool"] for _, entry in book.world] == ["message"]
 
     def test_an_edited_call_is_made_as_edited_and_the_model_is_told(self) -> None:
