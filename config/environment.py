@@ -110,7 +110,11 @@ def journal_keys(text: str) -> dict[str, bytes]:
 
 def database(url: str, *, pool: bool, pool_size: int) -> dict[str, object]:
     """Django's DATABASES entry for sqlite:///path or postgresql://user:password@host:port/name?option=value."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError as error:
+        raise ImproperlyConfigured(f"DATABASE_URL cannot be read: {error}.") from None
     if parts.scheme == "sqlite":
         return _sqlite(unquote(parts.path[1:]))
     if parts.scheme in {"postgres", "postgresql"}:
@@ -142,6 +146,8 @@ def _sqlite(name: str) -> dict[str, object]:
 
 def _postgresql(url: str, *, pool: bool, pool_size: int) -> dict[str, object]:
     parts = urlsplit(url)
+    if not parts.path.strip("/"):
+        raise ImproperlyConfigured("DATABASE_URL names no database: write postgresql://user@host/name.")
     options: dict[str, object] = {
         # Statements bound on the server may be prepared from their fifth use on.
         "prepare_threshold": 5,

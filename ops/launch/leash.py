@@ -1,6 +1,6 @@
 """Starts one program that must not outlive the process which asked for it.
 
-Run as a script with `python -I -S leash.py PARENT SIGNAL USER -- PROGRAM …`, so that it starts in a few
+Run as a script with `python -I -S leash.py PARENT SIGNAL USER -- /PROGRAM …`, so that it starts in a few
 milliseconds. On Linux the kernel is asked to send SIGNAL when the parent ends, and this script becomes the
 program. Elsewhere it stays, looks for its parent four times a second, and ends the program's whole group.
 """
@@ -36,7 +36,7 @@ def watch(program: list[str], parent: int) -> int:
     """Runs the program as a child and ends its group once the parent is gone; the program's exit code."""
     child = os.fork()
     if child == 0:
-        os.execvp(program[0], program)
+        os.execv(program[0], program)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
         signal.signal(number, lambda received, _frame: os.kill(child, received))
     while True:
@@ -58,7 +58,7 @@ def main(arguments: list[str]) -> int:
         return watch(program, parent)
     # After the change of user, because that change clears it.
     end_with_parent(death_signal, parent)
-    os.execvp(program[0], program)
+    os.execv(program[0], program)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Child processes with a group and a log of their own, that end with the process which started them."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -64,10 +65,12 @@ class ChildProcess:
         self.log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if self.log.exists() and self.log.stat().st_size > LOG_LIMIT:
             self.log.replace(self.log.with_suffix(".old.log"))
+        # Found here, because another user may not look into every folder of our PATH.
+        program = shutil.which(self.command[0]) or self.command[0]
         leash = [sys.executable, "-I", "-S", str(LEASH), str(os.getpid()), str(int(self.death_signal))]
         with self.log.open("ab") as output:
             self._child = subprocess.Popen(
-                [*leash, str(self.user), "--", *self.command],
+                [*leash, str(self.user), "--", program, *self.command[1:]],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

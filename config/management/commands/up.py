@@ -159,7 +159,7 @@ class Command(BaseCommand):
         if not people:
             self._say("  Make the first person: python3 manage.py createsuperuser")
         self._say(
-            f"\nLogs: {settings.HOLDPOINT_DATA / 'logs'}. Ctrl-C ends all of it; what waits goes on next time."
+            f"\nLogs: {settings.HOLDPOINT_DATA / 'logs'}. Ctrl-C ends it all; what waits goes on next time."
         )
 
     @contextmanager
