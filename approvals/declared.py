@@ -145,7 +145,7 @@ def _add(made: Declaration) -> Declaration:
             f"{made.name!r} cannot be a policy's name; use a to z, 0 to 9, _ and -, at most 80 of them, and "
             f"not {DEFAULT_NAME!r}, which is what holds where no policy applies"
         )
-    found = problems(made.tier, made.conditions, made.quorum, made.deadline)
+    found = problems(made.tier, made.conditions, made.quorum, made.deadline.total_seconds())
     if found:
         raise PolicyError(f"Policy {made.name}: {' '.join(found.values())}")
     if made.name in _declared and _declared[made.name] != made:

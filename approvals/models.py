@@ -123,13 +123,15 @@ class Policy(models.Model):
         if self.name == policy.DEFAULT_NAME:
             raise ValidationError({"name": "This is what holds where no policy applies; use another name."})
         try:
-            conditions = Conditions.model_validate(self.conditions)
+            conditions = Conditions.model_validate(self.conditions or {})
         except Unreadable as error:
             raise ValidationError({"conditions": in_words(error)}) from None
-        found = policy.problems(Tier(self.tier), conditions, self.quorum, self.deadline)
-        if found:
-            raise ValidationError(found)
+        if self.tier in list(Tier):  # any other word is told of beside its field
+            found = policy.problems(Tier(self.tier), conditions, self.quorum, self.deadline_seconds)
+            if found:
+                raise ValidationError(found)
         self.conditions = conditions.as_json()
+        self.covers_irreversible = Effect.IRREVERSIBLE in conditions.covers
 
     # Properties
 

@@ -22,6 +22,7 @@ from tools.effects import Effect, Risk
 DEFAULT_NAME = "default"
 DEFAULT_DEADLINE = timedelta(hours=24)
 MAX_QUORUM = 9
+MAX_DEADLINE = timedelta(days=366)
 CHANGES_THE_WORLD = (Effect.WRITE, Effect.IRREVERSIBLE)
 
 
@@ -224,8 +225,8 @@ def facts_of(call: ProposedCall) -> Facts:
     )
 
 
-def problems(tier: Tier, conditions: Conditions, quorum: int, deadline: timedelta) -> dict[str, str]:
-    """Why a policy cannot stand, by field, each with its cure; empty when it can."""
+def problems(tier: Tier, conditions: Conditions, quorum: int, deadline_seconds: float) -> dict[str, str]:
+    """Why a policy cannot stand, by field of its row, each with its cure; empty when it can."""
     found: dict[str, str] = {}
     if tier is Tier.AUTO and Effect.IRREVERSIBLE in conditions.covers:
         found["conditions"] = (
@@ -234,8 +235,10 @@ def problems(tier: Tier, conditions: Conditions, quorum: int, deadline: timedelt
         )
     if not 1 <= quorum <= MAX_QUORUM:
         found["quorum"] = f"Ask for at least 1 and at most {MAX_QUORUM} people."
-    if deadline < timedelta(seconds=1):
-        found["deadline_seconds"] = "Give people at least a second to decide."
+    if not 1 <= deadline_seconds <= MAX_DEADLINE.total_seconds():
+        found["deadline_seconds"] = (
+            f"Give people at least a second and at most {MAX_DEADLINE.days} days to decide."
+        )
     return found
 
 

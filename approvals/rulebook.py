@@ -110,7 +110,7 @@ def _install(declaration: Declaration) -> Policy | None:
 
 def _versions(name: str) -> PolicyQuerySet:
     # All rows of the name are locked: two people who change it at once get two versions, one after the other.
-    return Policy.objects.select_for_update(of=("self",)).filter(name=name)
+    return Policy.objects.select_for_update().filter(name=name)
 
 
 def _new_version(name: str, terms: Mapping[str, Any], *, actor: str, note: str, declared: str = "") -> Policy:
