@@ -1,6 +1,6 @@
 from importlib import import_module
 
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
 from django.db.models.signals import post_migrate
 
 
@@ -13,7 +13,8 @@ class OpsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        post_migrate.connect(_ensure_roles, sender=self)
+        # Sent when an app with tables is complete, permissions included: the last that roles name.
+        post_migrate.connect(_ensure_roles, sender=apps.get_app_config("approvals"))
 
 
 def _ensure_roles(**_: object) -> None:
