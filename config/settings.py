@@ -57,7 +57,8 @@ INSTALLED_APPS = [
     "approvals",
     "ops",
     "config",
-    "examples.support_desk",
+    # The users' own apps, with their workflows.py, tools.py, agents.py and policies.py.
+    *environment.words("HOLDPOINT_APPS", "examples.support_desk"),
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
@@ -86,6 +87,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "ops.screen.around",
             ],
         },
     },
@@ -170,6 +172,7 @@ AXES_COOLOFF_TIME = 0.5
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_RESET_ON_SUCCESS = True
 AXES_VERBOSE = False
+AXES_LOCKOUT_CALLABLE = "ops.sign_in.locked_out"
 SIMPLE_HISTORY_REVERT_DISABLED = True
 
 # --- Security ----------------------------------------------------------------------------------

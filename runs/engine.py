@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from runs import gate, lease, workflow
-from runs.actors import plain_name
+from runs.actors import acting_as, plain_name
 from runs.checkpoint import own_transaction
 from runs.context import Run
 from runs.gate import Next, Rejected
@@ -39,11 +39,13 @@ def advance(run_id: str, worker: str) -> Outcome:
     if turn is None:
         return Outcome.NOT_READY
     try:
-        while True:
-            outcome = _turn_once(turn)
-            if outcome is not None:
-                return outcome
-            turn = lease.load_again(turn)
+        # What a gate writes in a turn's transactions is written by the worker, and its history says so.
+        with acting_as(turn.actor):
+            while True:
+                outcome = _turn_once(turn)
+                if outcome is not None:
+                    return outcome
+                turn = lease.load_again(turn)
     except (Fenced, Stalled) as reason:
         logger.warning("turn given up: %s", reason, extra={"run": run_id, "worker": worker})
         return Outcome.FENCED

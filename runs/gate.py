@@ -22,6 +22,9 @@ class Next(StrEnum):
     CONTINUE = "continue"  # go on without this act
 
 
+STOP, SEND_BACK, CONTINUE = Next.STOP, Next.SEND_BACK, Next.CONTINUE
+
+
 class Rejected(Exception):  # noqa: N818 - workflow code reads `except Rejected as verdict`
     """A person decided against the call.
 

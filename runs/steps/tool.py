@@ -7,7 +7,8 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from enum import StrEnum
+from typing import Any, NoReturn
 
 from runs import gate
 from runs.actors import plain_name
@@ -21,11 +22,13 @@ from runs.turn import MARGIN, SLOW, Turn
 from tools.canonical import digest, new_id
 from tools.contract import Call, Tool
 from tools.effects import Effect
-from tools.failures import Failure, FailureClass, Refused, classify
+from tools.failures import Failure, FailureClass, Refused, ToolError, classify
 from tools.models import ToolCall
 from tools.retry import Action, decide
+from tools.unknown import CannotLook, look_up
 
 KEY_LENGTH = 40
+LOOK_AGAIN = 30.0  # seconds until a lookup that gave no proof is asked again
 
 
 @dataclass(frozen=True)
@@ -108,6 +111,9 @@ def _propose(turn: Turn, proposal: Proposal) -> Step:
         verdict = _verdict(turn, proposal, step_id)
     except Refused as error:
         verdict = Refuse("tool", error.reason)
+    except ToolError as error:
+        _give_up(turn, _new_step(turn, proposal, step_id, StepState.STARTED), classify(error))
+        return turn.steps[proposal.path]
     if isinstance(verdict, Hold):
         return _hold(turn, proposal, step_id, verdict)
     step = _new_step(turn, proposal, step_id, StepState.STARTED)
@@ -173,6 +179,12 @@ def _still_allowed(turn: Turn, proposal: Proposal, step: Step, yes: Go) -> Go | 
         proposal.tool.check(_call(turn, proposal, step.id))
     except Refused as error:
         return Refuse("tool", error.reason, approval_id=yes.approval_id)
+    except Exception as error:
+        failure = classify(error)
+        if failure.kind is not FailureClass.TRANSIENT:
+            return Refuse("tool", f"its rules could not be asked: {failure.message}")
+        # The yes stands, and is used up only when the call can be made.
+        raise turn.stop(Suspend("the tool's own rules", until=turn.clock.after(LOOK_AGAIN))) from error
     return yes
 
 
@@ -318,8 +330,7 @@ def _failed(turn: Turn, proposal: Proposal, step: Step, call: ToolCall, error: E
     call.refuse() if isinstance(error, Refused) else call.fail()
     _close(turn, step, call, failure)
     if decision.action is Action.RETRY:
-        doubtful = proposal.tool.effect.changes_the_world
-        _wait(turn, step, failure, turn.clock.after(decision.wait), in_doubt=doubt or doubtful)
+        _wait(turn, step, failure, turn.clock.after(decision.wait), in_doubt=decision.in_doubt)
     elif isinstance(error, Refused):
         _refuse(turn, step, Refuse("tool", error.reason))
         turn.commit()
@@ -360,22 +371,32 @@ def _give_up(turn: Turn, step: Step, failure: Failure) -> None:
 
 def _lost(turn: Turn, proposal: Proposal, step: Step, call: ToolCall, failure: Failure) -> None:
     """It was sent and may have happened: look it up; if that does not settle it, a person must."""
-    if _looked_up(turn, proposal, step, call):
+    seen = _look(turn, proposal, step, call)
+    if seen is Seen.HAPPENED:
         return
-    if proposal.tool.has("lookup") and proposal.tool.lookup_is_final and turn.now() < _quiet_at(turn, step):
+    if seen is Seen.NOT_THERE and proposal.tool.lookup_is_final and turn.now() < _quiet_at(turn, step):
+        # It may still arrive: the lookup is asked again when it no longer can.
         call.fail()
         _close(turn, step, call, failure)
         _wait(turn, step, failure, _quiet_at(turn, step), in_doubt=True)
+    _leave_unknown(turn, step, call, failure)
+
+
+def _leave_unknown(turn: Turn, step: Step, call: ToolCall, failure: Failure) -> NoReturn:
     call.doubt()
     call.not_before = step.not_before
     _close(turn, step, call, failure)
     step.lose()
-    step.error = {"kind": FailureClass.UNKNOWN_OUTCOME.value, "message": failure.message, "call": call.id}
+    step.error = {
+        "kind": FailureClass.UNKNOWN_OUTCOME.value,
+        "message": failure.message,
+        "call": call.id,
+    }
     turn.changed(step)
     _ask_for_settlement(turn, step)
 
 
-def _ask_for_settlement(turn: Turn, step: Step) -> None:
+def _ask_for_settlement(turn: Turn, step: Step) -> NoReturn:
     raise turn.stop(
         NeedsAttention(
             "unknown_outcome",
@@ -386,15 +407,28 @@ def _ask_for_settlement(turn: Turn, step: Step) -> None:
     )
 
 
-def _looked_up(turn: Turn, proposal: Proposal, step: Step, call: ToolCall | None) -> bool:
+class Seen(StrEnum):
+    """What a tool's lookup says about a call in doubt."""
+
+    HAPPENED = "happened"  # and its result is on record now
+    NOT_THERE = "not_there"
+    NO_ANSWER = "no_answer"  # there is no lookup, or it failed
+
+
+def _look(turn: Turn, proposal: Proposal, step: Step, call: ToolCall | None) -> Seen:
+    """Ask the tool what became of the call; one that had happened ends the step."""
     if not proposal.tool.has("lookup"):
-        return False
-    found = proposal.tool.find(step.key)
+        return Seen.NO_ANSWER
+    try:
+        found = look_up(proposal.tool, step.key)
+    except CannotLook as error:
+        turn.note("call.not_found_out", f"{proposal.tool.title}: {error}", step)
+        return Seen.NO_ANSWER
     if found is None:
-        return False
+        return Seen.NOT_THERE
     _succeeded(turn, step, call, found, said=f"{proposal.tool.title}: it had happened, as its lookup shows")
     turn.commit()
-    return True
+    return Seen.HAPPENED
 
 
 def _quiet_at(turn: Turn, step: Step) -> datetime:
@@ -414,10 +448,12 @@ def _recover(turn: Turn, proposal: Proposal, step: Step) -> None:
             raise turn.stop(
                 Suspend(f"{until:%H:%M:%S} UTC, when a lost call can no longer arrive", until=until)
             )
-        if _looked_up(turn, proposal, step, call):
+        seen = _look(turn, proposal, step, call)
+        if seen is Seen.HAPPENED:
             return
-        if effect is Effect.IRREVERSIBLE and not proposal.tool.lookup_is_final:
-            _lost(turn, proposal, step, call, failure)
+        proven = seen is Seen.NOT_THERE and proposal.tool.lookup_is_final
+        if effect is Effect.IRREVERSIBLE and not proven:
+            _leave_unknown(turn, step, call, failure)
     call.fail()
     _close(turn, step, call, failure)
     step.error = {
@@ -433,10 +469,22 @@ def _try_again(turn: Turn, proposal: Proposal, step: Step) -> None:
     """The next attempt, when it is due and nothing shows that an earlier one had happened."""
     if step.due_at is not None and turn.now() < step.due_at:
         raise turn.stop(Suspend(f"the next attempt of {step.name}", until=step.due_at))
-    if (step.error or {}).get("in_doubt") and _looked_up(turn, proposal, step, None):
+    if (step.error or {}).get("in_doubt") and _settled_by_lookup(turn, proposal, step):
         return
     turn.restart(step)
     _intend(turn, proposal, step, None)
+
+
+def _settled_by_lookup(turn: Turn, proposal: Proposal, step: Step) -> bool:
+    """Before another attempt after one in doubt. What cannot be undone goes on only on proof."""
+    seen = _look(turn, proposal, step, None)
+    if seen is Seen.HAPPENED:
+        return True
+    proven = seen is Seen.NOT_THERE and proposal.tool.lookup_is_final
+    if proposal.tool.effect is Effect.IRREVERSIBLE and not proven:
+        until = turn.clock.after(LOOK_AGAIN)
+        raise turn.stop(Suspend(f"an answer about {proposal.tool.title}", until=until))
+    return False
 
 
 def _outcome_of(turn: Turn, step: Step) -> Any:

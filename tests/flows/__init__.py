@@ -1,0 +1,1 @@
+"""One promise of the README a file, told with real processes."""
