@@ -130,6 +130,12 @@ def test_the_journal_tells_it_in_order(refunds: str, bea: User) -> None:
     assert kinds == ["approval.requested", "approval.approved", "call.started", "call.succeeded"]
     call = run.journal.get(kind="call.started")
     assert call.content["approval"] == approval.pk
+    rows = approval.history.order_by("history_id").values_list("state", "actor")
+    assert list(rows) == [
+        ("pending", "worker:wrk_test"),
+        ("approved", "user:bea"),
+        ("approved", "worker:wrk_test"),  # used by its call
+    ]
 
 
 def test_sent_back_is_another_draft_and_another_request(refunds: str, till: Till, bea: User) -> None:
