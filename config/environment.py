@@ -5,6 +5,7 @@ import secrets
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
@@ -108,7 +109,7 @@ def journal_keys(text: str) -> dict[str, bytes]:
     return keys
 
 
-def database(url: str, *, pool: bool, pool_size: int) -> dict[str, object]:
+def database(url: str, *, pool: bool, pool_size: int) -> dict[str, Any]:
     """Django's DATABASES entry for sqlite:///path or postgresql://user:password@host:port/name?option=value."""
     try:
         parts = urlsplit(url)
@@ -125,7 +126,7 @@ def database(url: str, *, pool: bool, pool_size: int) -> dict[str, object]:
     )
 
 
-def _sqlite(name: str) -> dict[str, object]:
+def _sqlite(name: str) -> dict[str, Any]:
     if not name:
         raise ImproperlyConfigured("DATABASE_URL names no file: write sqlite:////folder/file.sqlite3.")
     return {
@@ -144,7 +145,7 @@ def _sqlite(name: str) -> dict[str, object]:
     }
 
 
-def _postgresql(url: str, *, pool: bool, pool_size: int) -> dict[str, object]:
+def _postgresql(url: str, *, pool: bool, pool_size: int) -> dict[str, Any]:
     parts = urlsplit(url)
     if not parts.path.strip("/"):
         raise ImproperlyConfigured("DATABASE_URL names no database: write postgresql://user@host/name.")

@@ -13,4 +13,4 @@ class ContentSecurityMiddleware(CSPMiddleware):
         """Adds the policy header, with the admin's own directives on its pages."""
         if request.path_info.startswith("/admin/"):
             response._csp_update = settings.ADMIN_CONTENT_SECURITY  # type: ignore[attr-defined]
-        return super().process_response(request, response)  # type: ignore[no-any-return]
+        return super().process_response(request, response)

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 from csp.constants import NONE, SELF, UNSAFE_EVAL, UNSAFE_INLINE
 
@@ -97,7 +98,7 @@ TEMPLATES = [
 
 # A pool of connections for processes with many threads; a process with one thread keeps its own.
 DATABASE_POOL = environment.flag("HOLDPOINT_DATABASE_POOL", True)
-DATABASES = {
+DATABASES: dict[str, dict[str, Any]] = {
     "default": environment.database(
         DATABASE_URL, pool=DATABASE_POOL, pool_size=environment.whole("HOLDPOINT_DATABASE_POOL_SIZE", 40)
     )

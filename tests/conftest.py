@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 from urllib.parse import quote, urlencode
 
 import pytest
@@ -10,6 +11,7 @@ from django.conf import settings
 from django.db import connection
 
 from ops.launch.broker import Broker
+from ops.launch.packages import find_chromium
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -40,6 +42,29 @@ def process_env(broker: Broker, transactional_db: None) -> dict[str, str]:
         "REDIS_URL": broker.url,
         "HOLDPOINT_LOG_LEVEL": "INFO",
     }
+
+
+@pytest.fixture(scope="session")
+def chromium_path() -> str:
+    """The browser for tests marked `browser`."""
+    path = find_chromium()
+    return path or _absent("There is no Chromium here: manage.py test --install brings it.")
+
+
+@pytest.fixture(scope="session")
+def retail_data() -> Path:
+    """The folder of the retail data set."""
+    folder = os.environ.get("HOLDPOINT_RETAIL_DATA", "")
+    if folder and Path(folder).is_dir():
+        return Path(folder)
+    _absent("HOLDPOINT_RETAIL_DATA does not name the folder of the retail data.")
+
+
+def _absent(why: str) -> NoReturn:
+    # What may be missing on a laptop must never be missing unnoticed where changes are let in.
+    if os.environ.get("CI"):
+        pytest.fail(why)
+    pytest.skip(why)
 
 
 def database_url() -> str:

@@ -102,9 +102,13 @@ class PostgresCluster(ChildProcess):
                 os.chown(path, self.user, -1)
         line = [str(self._programs / "initdb"), "-D", str(self._folder / "data"), "-U", OWNER, "-E", "UTF8"]
         line += ["--locale=C", "--auth-local=trust", "--auth-host=scram-sha-256", f"--pwfile={secret}"]
-        who = {"user": self.user, "extra_groups": ()} if self.user else {}
         made = subprocess.run(
-            line if self._durable else [*line, "--no-sync"], cwd="/", capture_output=True, text=True, **who
+            line if self._durable else [*line, "--no-sync"],
+            cwd="/",
+            capture_output=True,
+            text=True,
+            user=self.user or None,
+            extra_groups=() if self.user else None,
         )
         if made.returncode:
             raise NoPostgres(f"initdb in {self._folder} failed: {made.stderr.strip()[-400:]}")

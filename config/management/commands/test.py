@@ -49,7 +49,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> Any:
         """Runs the rounds one after the other; the first failure of any is the exit code."""
         strict = os.environ.get("CI", "").lower() in {"1", "true", "yes"}
-        rounds = ("sqlite", "postgres") if options["db"] == "both" else (options["db"],)
+        rounds: tuple[str, ...] = ("sqlite", "postgres") if options["db"] == "both" else (options["db"],)
         self._supply(rounds, strict=strict, install=options["install"] or strict)
         if find_programs() is None:
             rounds = tuple(name for name in rounds if name != "postgres")
