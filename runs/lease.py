@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 from django.db import connection
@@ -26,6 +27,10 @@ _RUN_JSON = frozenset(str(f.column) for f in Run._meta.concrete_fields if isinst
 _STEP = tuple(str(f.column) for f in Step._meta.concrete_fields)
 _STEP_TIMES = tuple(
     str(f.column) for f in Step._meta.concrete_fields if f.get_internal_type() == "DateTimeField"
+)
+# jsonb hands numbers over as floats; the columns are exact.
+_STEP_DECIMALS = tuple(
+    str(f.column) for f in Step._meta.concrete_fields if f.get_internal_type() == "DecimalField"
 )
 
 
@@ -85,6 +90,9 @@ def _step_of(values: list[Any]) -> Step:
     for name in _STEP_TIMES:
         if named[name] is not None:
             named[name] = datetime.fromisoformat(named[name])
+    for name in _STEP_DECIMALS:
+        if named[name] is not None:
+            named[name] = Decimal(str(named[name]))
     return Step.from_db("default", list(_STEP), list(named.values()))
 
 
