@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from runs.agent import AgentDefinition
 from runs.steps.agent import run_agent_step
-from runs.steps.tool import Proposal, run_tool
+from runs.steps.proposal import Proposal
+from runs.steps.tool import run_tool
 from runs.steps.value import record_value
 from runs.steps.wait import sleep_until
 from runs.turn import Turn

@@ -9,7 +9,8 @@ from runs.agent import AgentDefinition
 from runs.agents.port import Approved, Decision, Held, Recorded, Usage
 from runs.models import Step
 from runs.states import StepState
-from runs.steps.tool import Proposal, review, run_tool
+from runs.steps.proposal import Proposal
+from runs.steps.tool import review, run_tool
 from runs.stops import NeedsAttention
 from runs.turn import Turn
 from tools.canonical import digest, normalise

@@ -1,0 +1,120 @@
+"""One attempt of a tool: intent before act, then what came of it; the effect decides what a failure means."""
+
+from __future__ import annotations
+
+import time
+
+from runs.gate import Go, Refuse
+from runs.models import Step
+from runs.steps.doubt import Seen, look, lost, quiet_at, settled_by_lookup
+from runs.steps.proposal import Proposal
+from runs.steps.record import close, give_up, leave_unknown, refuse, succeeded, wait
+from runs.stops import Suspend
+from runs.turn import MARGIN, SLOW, Turn
+from tools.canonical import digest, new_id
+from tools.effects import Effect
+from tools.failures import Failure, FailureClass, Refused, classify
+from tools.models import ToolCall
+from tools.retry import Action, decide
+
+
+def intend(turn: Turn, proposal: Proposal, step: Step, verdict: Go | None) -> None:
+    """Put the attempt on record, with a lease that outlives it, before anything is done."""
+    tool = proposal.tool
+    lease = turn.lease_for(tool.timeout)
+    step.not_before = turn.clock.after(lease + MARGIN) if tool.effect.changes_the_world else None
+    turn.new_call(
+        ToolCall(
+            id=new_id("call"),
+            step_id=step.id,
+            run_id=turn.run.id,
+            tool=tool.name,
+            version=tool.version,
+            effect=tool.effect.value,
+            attempt=step.attempt,
+            key=step.key,
+            arguments_digest=digest(proposal.arguments),
+            not_before=step.not_before,
+            started_at=turn.now(),
+        )
+    )
+    said = f"Calls {tool.title}" + (f", attempt {step.attempt}" if step.attempt > 1 else "")
+    policy = {"policy": verdict.policy, "approval": verdict.approval_id} if verdict else {}
+    turn.note("call.started", said, step, tool=tool.name, key=step.key, arguments=step.fingerprint, **policy)
+    turn.commit(lease=lease)
+
+
+def act(turn: Turn, proposal: Proposal, step: Step) -> None:
+    """Make the call whose intent is on record, and record what came of it."""
+    tool = proposal.tool
+    call = turn.call_of(step)
+    if tool.effect.changes_the_world:
+        turn.must_still_own(tool.timeout)
+    began = time.monotonic()
+    try:
+        result = tool.invoke(proposal.arguments, step.key)
+    except Exception as error:
+        _failed(turn, proposal, step, call, error)
+        return
+    succeeded(turn, step, call, result, said=f"{tool.title}: done")
+    if tool.effect.changes_the_world or time.monotonic() - began > SLOW:
+        turn.commit()
+
+
+def _failed(turn: Turn, proposal: Proposal, step: Step, call: ToolCall, error: Exception) -> None:
+    failure = classify(error)
+    elapsed = (turn.now() - step.started_at).total_seconds()
+    doubt = bool((step.error or {}).get("in_doubt"))
+    decision = decide(proposal.tool.effect, failure, step.attempt, elapsed, in_doubt=doubt)
+    if decision.action is Action.UNKNOWN:
+        lost(turn, proposal, step, call, failure)
+        return
+    call.refuse() if isinstance(error, Refused) else call.fail()
+    close(turn, step, call, failure)
+    if decision.action is Action.RETRY:
+        wait(turn, step, failure, turn.clock.after(decision.wait), in_doubt=decision.in_doubt)
+    elif isinstance(error, Refused):
+        refuse(turn, step, Refuse("tool", error.reason))
+        turn.commit()
+    else:
+        give_up(turn, step, failure)
+
+
+def recover(turn: Turn, proposal: Proposal, step: Step) -> None:
+    """The worker that began this attempt is gone, and nobody wrote how it ended."""
+    effect, failure = (
+        proposal.tool.effect,
+        Failure(FailureClass.TRANSIENT, "its worker was lost in the middle"),
+    )
+    call = turn.call_of(step)
+    if effect.changes_the_world:
+        if turn.now() < quiet_at(turn, step):
+            until = quiet_at(turn, step)
+            raise turn.stop(
+                Suspend(f"{until:%H:%M:%S} UTC, when a lost call can no longer arrive", until=until)
+            )
+        seen = look(turn, proposal, step, call)
+        if seen is Seen.HAPPENED:
+            return
+        proven = seen is Seen.NOT_THERE and proposal.tool.lookup_is_final
+        if effect is Effect.IRREVERSIBLE and not proven:
+            leave_unknown(turn, step, call, failure)
+    call.fail()
+    close(turn, step, call, failure)
+    step.error = {
+        "kind": failure.kind.value,
+        "message": failure.message,
+        "in_doubt": effect.changes_the_world,
+    }
+    turn.restart(step)
+    intend(turn, proposal, step, None)
+
+
+def try_again(turn: Turn, proposal: Proposal, step: Step) -> None:
+    """The next attempt, when it is due and nothing shows that an earlier one had happened."""
+    if step.due_at is not None and turn.now() < step.due_at:
+        raise turn.stop(Suspend(f"the next attempt of {step.name}", until=step.due_at))
+    if (step.error or {}).get("in_doubt") and settled_by_lookup(turn, proposal, step):
+        return
+    turn.restart(step)
+    intend(turn, proposal, step, None)

@@ -1,0 +1,71 @@
+"""A call that may have happened: what its lookup proves, and when a person must say."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+
+from runs.models import Step
+from runs.steps.proposal import Proposal
+from runs.steps.record import close, leave_unknown, succeeded, wait
+from runs.stops import Suspend
+from runs.turn import Turn
+from tools.effects import Effect
+from tools.failures import Failure
+from tools.models import ToolCall
+from tools.unknown import CannotLook, look_up
+
+LOOK_AGAIN = 30.0  # seconds until a lookup that gave no proof is asked again
+
+
+class Seen(StrEnum):
+    """What a tool's lookup says about a call in doubt."""
+
+    HAPPENED = "happened"  # and its result is on record now
+    NOT_THERE = "not_there"
+    NO_ANSWER = "no_answer"  # there is no lookup, or it failed
+
+
+def look(turn: Turn, proposal: Proposal, step: Step, call: ToolCall | None) -> Seen:
+    """Ask the tool what became of the call; one that had happened ends the step."""
+    if not proposal.tool.has("lookup"):
+        return Seen.NO_ANSWER
+    try:
+        found = look_up(proposal.tool, step.key)
+    except CannotLook as error:
+        turn.note("call.not_found_out", f"{proposal.tool.title}: {error}", step)
+        return Seen.NO_ANSWER
+    if found is None:
+        return Seen.NOT_THERE
+    succeeded(turn, step, call, found, said=f"{proposal.tool.title}: it had happened, as its lookup shows")
+    turn.commit()
+    return Seen.HAPPENED
+
+
+def lost(turn: Turn, proposal: Proposal, step: Step, call: ToolCall, failure: Failure) -> None:
+    """It was sent and may have happened: look it up; if that does not settle it, a person must."""
+    seen = look(turn, proposal, step, call)
+    if seen is Seen.HAPPENED:
+        return
+    if seen is Seen.NOT_THERE and proposal.tool.lookup_is_final and turn.now() < quiet_at(turn, step):
+        # It may still arrive: the lookup is asked again when it no longer can.
+        call.fail()
+        close(turn, step, call, failure)
+        wait(turn, step, failure, quiet_at(turn, step), in_doubt=True)
+    leave_unknown(turn, step, call, failure)
+
+
+def quiet_at(turn: Turn, step: Step) -> datetime:
+    return step.not_before or turn.now()
+
+
+def settled_by_lookup(turn: Turn, proposal: Proposal, step: Step) -> bool:
+    """Before another attempt after one in doubt. What cannot be undone goes on only on proof."""
+    seen = look(turn, proposal, step, None)
+    if seen is Seen.HAPPENED:
+        return True
+    proven = seen is Seen.NOT_THERE and proposal.tool.lookup_is_final
+    if proposal.tool.effect is Effect.IRREVERSIBLE and not proven:
+        until = turn.clock.after(LOOK_AGAIN)
+        raise turn.stop(Suspend(f"an answer about {proposal.tool.title}", until=until))
+    return False

@@ -1,0 +1,119 @@
+"""How a tool step ends: each ending written once, and told to the workflow the same on every replay."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, NoReturn
+
+from runs.actors import plain_name
+from runs.agents.port import ToolFailed
+from runs.gate import Expired, Next, Refuse, Rejected
+from runs.models import Step
+from runs.states import StepState
+from runs.stops import NeedsAttention, Suspend
+from runs.turn import Turn
+from tools.canonical import digest
+from tools.failures import Failure, FailureClass, Refused
+from tools.models import ToolCall
+
+
+def succeeded(turn: Turn, step: Step, call: ToolCall | None, result: Any, *, said: str) -> None:
+    step.succeed()
+    step.result, step.error, step.not_before = result, None, None
+    turn.finished(step)
+    sealed = digest(result)
+    if call is not None:
+        call.succeed()
+        call.result_digest, call.finished_at = sealed, step.finished_at
+        turn.changed_call(call)
+    turn.note("call.succeeded", said, step, result=sealed)
+
+
+def close(turn: Turn, step: Step, call: ToolCall, failure: Failure) -> None:
+    call.failure_class, call.error, call.finished_at = failure.kind.value, failure.message, turn.now()
+    turn.changed_call(call)
+    turn.note(
+        "call.failed",
+        f"{call.tool}: {failure.message}",
+        step,
+        failure=failure.kind.value,
+        attempt=call.attempt,
+    )
+
+
+def wait(turn: Turn, step: Step, failure: Failure, until: datetime, *, in_doubt: bool) -> None:
+    step.wait()
+    step.due_at = until
+    step.error = {"kind": failure.kind.value, "message": failure.message, "in_doubt": in_doubt}
+    turn.changed(step)
+    raise turn.stop(Suspend(f"the next attempt of {step.name}, at {until:%H:%M:%S} UTC", until=until))
+
+
+def give_up(turn: Turn, step: Step, failure: Failure) -> None:
+    step.fail()
+    step.error = {"kind": failure.kind.value, "message": failure.message}
+    turn.finished(step)
+    turn.note("step.failed", f"{step.name} failed: {failure.message}", step, failure=failure.kind.value)
+    turn.commit()
+
+
+def refuse(turn: Turn, step: Step, verdict: Refuse) -> None:
+    step.refuse()
+    step.error = {
+        "kind": verdict.kind,
+        "message": verdict.reason,
+        "next": verdict.next.value if verdict.next else None,
+        "by": verdict.by,
+        "approval": verdict.approval_id,
+    }
+    turn.finished(step)
+    who = f" by {plain_name(verdict.by)}" if verdict.by else ""
+    said = {"tool": "Not done, by the tool's own rules", "expired": "Nobody decided in time"}.get(
+        verdict.kind, f"Refused{who}"
+    )
+    turn.note("call.refused", f"{said}: {verdict.reason}", step, **step.error)
+
+
+def leave_unknown(turn: Turn, step: Step, call: ToolCall, failure: Failure) -> NoReturn:
+    call.doubt()
+    call.not_before = step.not_before
+    close(turn, step, call, failure)
+    step.lose()
+    step.error = {
+        "kind": FailureClass.UNKNOWN_OUTCOME.value,
+        "message": failure.message,
+        "call": call.id,
+    }
+    turn.changed(step)
+    ask_for_settlement(turn, step)
+
+
+def ask_for_settlement(turn: Turn, step: Step) -> NoReturn:
+    raise turn.stop(
+        NeedsAttention(
+            "unknown_outcome",
+            f"Nobody knows whether {step.name} happened: {(step.error or {}).get('message', '')}",
+            step=step.id,
+            call=(step.error or {}).get("call"),
+        )
+    )
+
+
+def outcome_of(turn: Turn, step: Step) -> Any:
+    """The recorded end of `step`: its result, or the exception that tells the workflow."""
+    error = step.error or {}
+    if step.state == StepState.SUCCEEDED:
+        return step.result
+    if step.state == StepState.UNKNOWN:
+        ask_for_settlement(turn, step)
+    if step.state == StepState.REFUSED and error.get("kind") in ("rejected", "expired", "withdrawn"):
+        verdict = Expired if error["kind"] == "expired" else Rejected
+        raise verdict(
+            error["message"],
+            next=Next(error.get("next") or Next.STOP),
+            by=error.get("by") or "",
+            approval_id=error.get("approval") or "",
+        )
+    if step.state == StepState.REFUSED:
+        raise Refused(error.get("message", ""))
+    raise ToolFailed(Failure(FailureClass(error.get("kind", "fatal")), error.get("message", "")))
