@@ -6,7 +6,7 @@ from typing import Any
 
 from celery import Celery
 from celery.signals import worker_process_init, worker_ready
-from django.conf import settings
+from django.db import connection
 from kombu import Exchange, Queue
 
 from ops.launch.leash import end_with_parent
@@ -21,7 +21,7 @@ NAMES = ("runs", "agents", "tools", "caretakers")
 app.conf.task_queues = [Queue(name, Exchange(name), routing_key=name) for name in NAMES]
 # Celery closes the database around each message. With a pool that only gives the connection back; without
 # one it would connect anew each time, so there the connection is kept.
-if not settings.DATABASES["default"]["OPTIONS"].get("pool"):
+if not connection.settings_dict["OPTIONS"].get("pool"):
     app.conf.CELERY_DB_REUSE_MAX = 1_000_000
 app.autodiscover_tasks()
 

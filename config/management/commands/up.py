@@ -15,7 +15,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management import call_command, get_commands
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import DatabaseError, connections
+from django.db import DatabaseError, connection, connections
 
 from ops.demo_people import SignIn, ensure_demo_people
 from ops.launch import claims
@@ -131,7 +131,7 @@ class Command(BaseCommand):
             raise CommandError(
                 "--fresh empties the embedded database alone, and DATABASE_URL names another one."
             )
-        path = Path(settings.DATABASES["default"]["NAME"])
+        path = Path(connection.settings_dict["NAME"])
         if not path.exists():
             return
         if not sure:
