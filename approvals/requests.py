@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
+from contextlib import nullcontext
 from datetime import datetime
 
 from django.contrib.auth import get_user_model
+from django.db import connection, transaction
 
 from approvals.digest import digest_of
 from approvals.models import Approval
-from approvals.policy import Requirement
+from approvals.policy import Requirement, facts_of
 from runs import actors
 from runs.gate import ProposedCall
 from tools import registry
@@ -45,7 +47,7 @@ def new_request(
         agent=call.agent,
         agent_version=call.agent_version,
         model=call.model,
-        confidence=call.confidence,
+        confidence=facts_of(call).confidence,
         facts=normalise(dict(call.facts)),
         requester=call.requester,
         requester_user_id=_user_id(call.requester),
@@ -65,8 +67,11 @@ def new_request(
 def preview_of(call: ProposedCall) -> Preview:
     """What the reviewer sees. A preview that breaks keeps nobody from deciding: they read that it broke."""
     tool = call.tool
+    # Inside a transaction a failed statement of the tool's must not spoil the engine's.
+    guard = transaction.atomic() if connection.in_atomic_block else nullcontext()
     try:
-        return tool.show(tool.call(call.arguments, call.key, call.run_id, call.step_id))
+        with guard:
+            return tool.show(tool.call(call.arguments, call.key, call.run_id, call.step_id))
     except Exception as error:
         log.exception("preview failed", extra={"tool": tool.name, "step": call.step_id})
         broken = Check(f"The preview of {tool.name} could not be made ({type(error).__name__})", ok=False)

@@ -11,12 +11,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from django.contrib.auth.models import Group
-from django.db import transaction
 from django.db.models import Max
 
 from approvals.declared import Declaration, all_declared
 from approvals.models import Policy, PolicyQuerySet
 from runs import actors
+from runs.checkpoint import own_transaction
 from runs.clock import db_now
 
 log = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ def revise(name: str, terms: Mapping[str, Any], *, actor: str, note: str = "") -
     `terms` are fields of TERMS; what is left out stays as in the version in force. Raises ValidationError, by
     field, and then nothing has changed.
     """
-    with actors.acting_as(actor), transaction.atomic():
+    with own_transaction(), actors.acting_as(actor):
         current = _versions(name).filter(active=True).first()
         kept = {term: getattr(current, term) for term in TERMS} if current else {}
         new = _new_version(name, {**kept, **terms}, actor=actor, note=note)
@@ -53,7 +53,7 @@ def put_in_force(policy_id: int, *, actor: str) -> Policy:
 
     Raises Policy.DoesNotExist, and ValidationError when that version cannot stand today.
     """
-    with actors.acting_as(actor), transaction.atomic():
+    with own_transaction(), actors.acting_as(actor):
         name = Policy.objects.values_list("name", flat=True).get(pk=policy_id)
         chosen = _versions(name).get(pk=policy_id)
         if chosen.active:
@@ -68,7 +68,7 @@ def install_declared() -> list[Policy]:
     A declaration that is gone takes its version out of force, unless a person made the one that is.
     """
     declared = all_declared()
-    with actors.acting_as(CODE), transaction.atomic():
+    with own_transaction(), actors.acting_as(CODE):
         made = [version for version in map(_install, declared) if version is not None]
         for gone in Policy.objects.in_force().exclude(declared_digest=""):
             if gone.name not in {declaration.name for declaration in declared}:

@@ -143,6 +143,16 @@ class TestOpening:
             "ok": False,
         }
 
+    def test_a_preview_that_breaks_the_database_spoils_nothing_else(self, call: Proposed) -> None:
+        tool = made(name="pay_in")
+        del tool._hooks["preview"]
+        tool.preview(lambda call: str(Approval.objects.raw("SELECT nothing")[0]))
+        proposed = call(tool)
+        with own_transaction():
+            run = lock_run(proposed.run_id)
+            append_entries(run, gate.open(proposed, Hold("default v1")), actor="worker:w")
+        assert Approval.objects.get().preview["checks"][0]["ok"] is False
+
     def test_the_journal_says_who_is_asked(self, call: Proposed, people: People, run: Run) -> None:
         policy(group=people.finance)
         open_(call())
