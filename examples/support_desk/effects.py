@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import os
+import random
+import time
 from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
@@ -47,6 +49,13 @@ def report(event: str, *, key: str, tool: str, shop: str, arguments_digest: str)
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def take_time() -> None:
+    """The way to the shop or back: up to HOLDPOINT_SHOP_LATENCY seconds, for trials; none when unset."""
+    longest = float(os.environ.get("HOLDPOINT_SHOP_LATENCY") or 0)
+    if longest > 0:
+        time.sleep(random.uniform(longest / 4, longest))  # noqa: S311 - nothing secret about it
 
 
 def repeated_writes(target: Path) -> int:

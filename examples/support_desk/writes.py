@@ -44,11 +44,13 @@ def write_once(
     """
     write = Write(key, tool, shop, digest(normalise(arguments)))
     effects.report(effects.SENT, **asdict(write))
+    effects.take_time()
     try:
         result, fresh = _once(write, verb, record)
     except Refused:
         effects.report(effects.REFUSED, **asdict(write))
         raise
+    effects.take_time()
     effects.report(effects.DONE if fresh else effects.ALREADY, **asdict(write))
     return result
 
