@@ -14,7 +14,7 @@ from runs.context import Run
 from runs.gate import Next, Rejected
 from runs.models import Run as RunRow
 from runs.states import STEP_ENDED, StepState
-from runs.stops import Diverged, Fenced, NeedsAttention, Stalled, Suspend
+from runs.stops import Diverged, Fenced, NeedsAttention, Stalled, Suspend, Unreachable
 from runs.turn import Turn
 
 logger = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ def advance(run_id: str, worker: str) -> Outcome:
                 if outcome is not None:
                     return outcome
                 turn = lease.load_again(turn)
-    except (Fenced, Stalled) as reason:
+    except (Fenced, Stalled, Unreachable) as reason:
         logger.warning("turn given up: %s", reason, extra={"run": run_id, "worker": worker})
         return Outcome.FENCED
 

@@ -42,6 +42,10 @@ class Stalled(Stop):
     """This process's event loop no longer answers: the turn is given up, to be taken over after its lease."""
 
 
+class Unreachable(Stop):
+    """The database does not answer: nothing is known to be written, so nothing more is done in this turn."""
+
+
 class NeedsAttention(Stop):
     """The run cannot go on by itself and a person must look.
 

@@ -7,19 +7,21 @@ Every commit carries the epoch of the claim; the first one that does not hold en
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from typing import Any
 
-from django.db import OperationalError, connection
+from django.db import InterfaceError, OperationalError, connection
 
 from runs import checkpoint, journal, workflow
 from runs.checkpoint import Fence, Write
 from runs.clock import TurnClock
 from runs.journal import Entry, Head
 from runs.models import JournalEntry, Run, Step
-from runs.stops import Diverged, Fenced, Stop
+from runs.stops import Diverged, Fenced, Stop, Unreachable
 from runs.workflow import Budget
 from tools.canonical import new_id
 from tools.models import ToolCall
@@ -104,6 +106,14 @@ class Turn:
     def taken_over(self, step: Step) -> bool:
         """Whether `step` was started under an earlier lease, by a turn that never told how it ended."""
         return step.epoch != self.run.lease_epoch
+
+    @contextmanager
+    def needing_the_database(self) -> Iterator[None]:
+        """Around what the engine itself reads and locks: a lost connection ends the turn, never the run."""
+        try:
+            yield
+        except (OperationalError, InterfaceError) as error:
+            raise self.stop(Unreachable(f"{self.run.id}: {error}")) from error
 
     # Changing it
 
@@ -190,7 +200,7 @@ class Turn:
         """Write all that is pending, with `changes` to the run row, and hold the lease for `lease` seconds.
 
         `lease` None gives the run back. With `wakes`, nothing is written when the run was woken since
-        (False). Raises Fenced when the run is no longer ours, OperationalError when the database stays away.
+        (False). Raises Fenced when the run is no longer ours, Unreachable when the database stays away.
         """
         at, changes = self.clock.now(), dict(changes or {})
         if self.pending.progress and (self.run.crashes or self.run.alone):
@@ -222,10 +232,10 @@ class Turn:
     def _written(self, fence: Fence, sealed: list[JournalEntry], *, last: bool) -> bool:
         try:
             return checkpoint.write(fence, self._writes(sealed))
-        except OperationalError:
+        except OperationalError as error:
             # Inside a transaction there is nothing to try again: all of it is gone.
             if last or connection.in_atomic_block:
-                raise
+                raise self.stop(Unreachable(f"{self.run.id}: {error}")) from error
             connection.close()
             return False
 

@@ -49,7 +49,6 @@ class ThisWorker:
     def __init__(self, queues: str, pool: str) -> None:
         self.id = new_id("wrk")
         self.pid = os.getpid()
-        self.healthy = True
         self._lock = _lock_for(self.id)
         self._lock.hold()
         now = db_now()
@@ -68,7 +67,6 @@ class ThisWorker:
         """Say that this process lives; takes its lock again if the connection was lost."""
         self._lock.hold()
         Worker.objects.filter(pk=self.id).update(beat_at=db_now())
-        self.healthy = True
 
     def leave(self) -> None:
         """An orderly end."""
@@ -117,9 +115,6 @@ class Pulse(threading.Thread):
                 this_worker().beat()
                 self._sweep()
             except Exception:
-                worker = _here
-                if worker is not None:
-                    worker.healthy = False
                 logger.exception("no heartbeat")
             finally:
                 connection.close()

@@ -25,6 +25,15 @@ def run_tool(turn: Turn, proposal: Proposal) -> Any:
     Raises Refused, Rejected, Expired and ToolFailed for the workflow to handle, and Suspend, NeedsAttention
     and Fenced, which end the turn.
     """
+    with turn.needing_the_database():
+        step = _ready(turn, proposal)
+    if step.state == StepState.STARTED:
+        act(turn, proposal, step)
+    return outcome_of(turn, step)
+
+
+def _ready(turn: Turn, proposal: Proposal) -> Step:
+    """The step as far as it can come without acting: ended, or started with its intent on record."""
     step = _find(turn, proposal)
     if step is None:
         step = _propose(turn, proposal)
@@ -36,13 +45,16 @@ def run_tool(turn: Turn, proposal: Proposal) -> Any:
         try_again(turn, proposal, step)
     if step.state == StepState.HELD:
         _take_answer(turn, proposal, step)
-    if step.state == StepState.STARTED:
-        act(turn, proposal, step)
-    return outcome_of(turn, step)
+    return step
 
 
 def review(turn: Turn, proposal: Proposal) -> bool:
     """Whether the call may be made now; opens the request that it needs. Raises what `run_tool` would."""
+    with turn.needing_the_database():
+        return _review(turn, proposal)
+
+
+def _review(turn: Turn, proposal: Proposal) -> bool:
     step = _find(turn, proposal)
     if step is None:
         verdict = _verdict(turn, proposal, new_id("stp"))
