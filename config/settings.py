@@ -144,8 +144,8 @@ CELERY_BEAT_SCHEDULE = {
     "caretake": {
         "task": "runs.tasks.caretake",
         "schedule": HOLDPOINT_CARETAKE_EVERY,
-        # A round that could not be taken in time is not made up for: the next one does the same work.
-        "options": {"queue": "caretakers", "expires": HOLDPOINT_CARETAKE_EVERY * 2},
+        # Rounds that nobody takes do not pile up; long enough for clocks that differ between machines.
+        "options": {"queue": "caretakers", "expires": 600},
     }
 }
 

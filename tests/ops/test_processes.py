@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ops.launch import claims
-from ops.launch.processes import PROJECT, ChildProcess, NotReady, wait_until
+from ops.launch.processes import LEASH, PROJECT, ChildProcess, NotReady, wait_until
 from ops.launch.supervisor import PATIENCE, STEADY, GaveUp, Supervisor, Watched
 
 SLEEPER = [sys.executable, "-c", "import time; time.sleep(60)"]
@@ -55,6 +55,26 @@ class TestChildProcess:
             assert lives(pid)
             launcher.kill()
         assert gone(pid)
+
+    def test_ends_with_its_launcher_where_the_kernel_does_not_help(self, tmp_path: Path) -> None:
+        elsewhere = (
+            f"import sys; sys.platform = 'darwin'; sys.path.insert(0, {str(LEASH.parent)!r}); import leash; "
+        )
+        program = [sys.executable, "-c", "import os, time; print(os.getpid(), flush=True); time.sleep(60)"]
+        watcher = elsewhere + f"leash.main([str(os.getppid()), '9', '0', '--', *{program!r}])"
+        launcher_line = (
+            "import subprocess, sys, time; "
+            f"subprocess.Popen([sys.executable, '-c', 'import os; ' + {watcher!r}], process_group=0); "
+            "time.sleep(60)"
+        )
+        with subprocess.Popen(
+            [sys.executable, "-c", launcher_line], stdout=subprocess.PIPE, text=True
+        ) as launcher:
+            assert launcher.stdout is not None
+            pid = int(launcher.stdout.readline())
+            assert lives(pid)
+            launcher.kill()
+            assert gone(pid)
 
     def test_takes_its_group_along(self, tmp_path: Path) -> None:
         child = ChildProcess("parent", PARENT, log=tmp_path / "log").start()

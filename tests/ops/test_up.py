@@ -131,6 +131,19 @@ class TestBadInput:
         (tmp_path / "file").touch()
         assert "set HOLDPOINT_DATA" in refused(tmp_path / "file" / "data", "--port", str(port))
 
+    def test_a_broker_that_does_not_answer(self, tmp_path: Path, port: int) -> None:
+        url = f"redis://:secret@127.0.0.1:{port}/0"
+        done = subprocess.run(
+            line("--port", str(port)),
+            cwd=PROJECT,
+            env=environment(tmp_path, REDIS_URL=url),
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 1
+        assert "named by REDIS_URL does not answer" in done.stderr.splitlines()[-1]
+        assert "secret" not in done.stderr
+
     def test_fresh_spares_a_database_of_the_users_own(self, tmp_path: Path, port: int) -> None:
         url = f"sqlite:///{tmp_path}/own.sqlite3"
         line = refused(tmp_path, "--fresh", "--yes", "--port", str(port), DATABASE_URL=url)

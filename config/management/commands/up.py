@@ -17,6 +17,7 @@ from django.core.management import call_command, get_commands
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError, connection, connections
 
+from ops import health
 from ops.demo_people import SignIn, ensure_demo_people
 from ops.launch import claims
 from ops.launch.broker import Broker, NoBroker
@@ -69,7 +70,7 @@ class Command(BaseCommand):
     def _run(self, options: dict[str, Any], address: str) -> None:
         with Supervisor(self._say).running() as supervisor:
             env = {**os.environ, "HOLDPOINT_DATA": str(settings.HOLDPOINT_DATA), "PYTHONUNBUFFERED": "1"}
-            env["REDIS_URL"] = settings.REDIS_URL or self._start_broker(supervisor)
+            env["REDIS_URL"] = self._given_broker() or self._start_broker(supervisor)
             people = self._prepare(demo=not options["no_demo"])
             with self._step("Starting web, workers and clock"):
                 for child in self._children(env, options["port"]):
@@ -80,6 +81,14 @@ class Command(BaseCommand):
                 supervisor.watch()
             finally:
                 self._say("\nEnding web, workers and clock … (Ctrl-C again: at once)")
+
+    def _given_broker(self) -> str:
+        if settings.REDIS_URL and not health.broker_answers():
+            raise CommandError(
+                "The broker named by REDIS_URL does not answer: start it, correct REDIS_URL, "
+                "or unset it so that a private one is started."
+            )
+        return str(settings.REDIS_URL)
 
     def _start_broker(self, supervisor: Supervisor) -> str:
         with self._step("Starting the broker"):
@@ -99,6 +108,7 @@ class Command(BaseCommand):
 
     def _prepare(self, *, demo: bool) -> list[SignIn]:
         with self._step("Preparing the database"):
+            self.check()
             call_command("migrate", verbosity=0, interactive=False)
         people: list[SignIn] = []
         if demo:
