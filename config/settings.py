@@ -149,6 +149,11 @@ CELERY_BEAT_SCHEDULE = {
     }
 }
 
+# Whole seconds: how long a silent worker keeps a run, and how much longer than a timeout a lease lasts.
+# Shorter: another worker takes over sooner. Longer: short stalls cost nothing.
+HOLDPOINT_LEASE_SECONDS = environment.whole("HOLDPOINT_LEASE_SECONDS", 30)
+HOLDPOINT_LEASE_MARGIN = environment.whole("HOLDPOINT_LEASE_MARGIN", 10)
+
 # --- People ------------------------------------------------------------------------------------
 
 AUTHENTICATION_BACKENDS = [
