@@ -20,7 +20,7 @@ from typing import Any
 import psycopg
 from django.db import connection, models, transaction
 
-from runs.models import JournalEntry, Run
+from runs.models import JournalEntry, Run, Step
 
 # One writer at a time in this process: SQLite lets waiting writers starve, a lock here serves them in turn.
 _sqlite_writer = threading.RLock()
@@ -97,14 +97,14 @@ def _write_postgresql(fence: Fence, writes: Sequence[Write]) -> bool:
 
 
 def execute_prepared(text: str, values: Sequence[Any]) -> tuple[Any, ...] | None:
-    """Run one statement with values bound by the server, so that it is planned once; its first row or None.
+    """Run one statement with $1-style parameters, planned once; its first row or None.
 
     Django's own cursor binds on the client and plans anew each time, which doubles the price of a step.
     """
     connection.ensure_connection()
     if connection.queries_logged:
         connection.queries_log.append({"sql": text, "time": "0"})
-    with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as cursor:
+    with connection.wrap_database_errors, psycopg.RawCursor(connection.connection) as cursor:
         cursor.execute(text, values, prepare=True)
         row: tuple[Any, ...] | None = cursor.fetchone() if cursor.description else None
     return row
@@ -118,7 +118,16 @@ def _statement(changed: tuple[str, ...], leased: bool, may_wait: bool, shape: tu
             parts.append(f"i{number} AS ({_insert(table, columns, inserts)})")
         if updates:
             parts.append(f"u{number} AS ({_update(table, columns, updates)})")
-    return f"WITH {', '.join(parts)} SELECT 1 FROM fence"
+    return numbered(f"WITH {', '.join(parts)} SELECT 1 FROM fence")
+
+
+def numbered(text: str) -> str:
+    """The statement with PostgreSQL's own parameters: $1 for the first %s, and so on.
+
+    psycopg reads a statement this long anew at every use to find its %s; this is done once a shape.
+    """
+    parts = text.split("%s")
+    return "".join(f"{part}${place}" for place, part in enumerate(parts[:-1], start=1)) + parts[-1]
 
 
 def _fence_statement(changed: tuple[str, ...], leased: bool, may_wait: bool) -> str:
@@ -346,6 +355,8 @@ CALL_COLUMNS = (
     "finished_at",
 )
 CALL_CHANGES = ("state", "not_before", "result_digest", "failure_class", "error", "finished_at")
+STEP_HISTORY_TABLE: type[models.Model] = Step.history.model
+RUN_HISTORY_TABLE: type[models.Model] = Run.history.model
 HISTORY_STAMP = ("history_date", "history_type", "history_change_reason", "actor")
 ENTRY_COLUMNS = (
     "run_id",

@@ -15,7 +15,7 @@ from django.db import connection
 from django.db.models import JSONField
 
 from runs.actors import acting_as
-from runs.checkpoint import HISTORY_STAMP, RUN_HISTORY, execute_prepared, own_transaction
+from runs.checkpoint import HISTORY_STAMP, RUN_HISTORY, execute_prepared, numbered, own_transaction
 from runs.clock import TurnClock, db_now
 from runs.models import Run, Step
 from runs.turn import LEASE, Turn
@@ -82,7 +82,7 @@ def _claim_statement() -> str:
           FROM claimed"""
 
 
-_CLAIM = _claim_statement()
+_CLAIM = numbered(_claim_statement())
 
 
 def _step_of(values: list[Any]) -> Step:

@@ -14,6 +14,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
+from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
 
 from runs import checkpoint, journal, workflow
@@ -26,8 +27,10 @@ from runs.workflow import Budget
 from tools.canonical import new_id
 from tools.models import ToolCall
 
-LEASE = 30.0  # seconds that a turn holds the run while only workflow code runs
-MARGIN = 10.0  # seconds added to a step's timeout, so that a lease outlives the act it covers
+# Seconds that a turn holds the run while only workflow code runs.
+LEASE = float(settings.HOLDPOINT_LEASE_SECONDS)
+# Seconds added to a step's timeout, so that a lease outlives the act it covers.
+MARGIN = float(settings.HOLDPOINT_LEASE_MARGIN)
 COMMIT_TRIES = 5
 SLOW = 0.25  # seconds of work worth more than a commit: such a result is written at once
 
@@ -272,8 +275,10 @@ class Turn:
                 Step, checkpoint.STEP_COLUMNS, inserts=[values(s, checkpoint.STEP_COLUMNS) for s in new_steps]
             ),
             Write(Step, changes, updates=[(s.id, *values(s, changes)) for s in steps]),
-            Write(Step.history.model, (*history, *stamp), inserts=pending.step_history),
-            Write(Run.history.model, (*checkpoint.RUN_HISTORY, *stamp), inserts=pending.run_history),
+            Write(checkpoint.STEP_HISTORY_TABLE, (*history, *stamp), inserts=pending.step_history),
+            Write(
+                checkpoint.RUN_HISTORY_TABLE, (*checkpoint.RUN_HISTORY, *stamp), inserts=pending.run_history
+            ),
             Write(
                 ToolCall,
                 checkpoint.CALL_COLUMNS,
