@@ -16,11 +16,13 @@ class ApprovalsConfig(AppConfig):
     def ready(self) -> None:
         # Models can be imported from here on only.
         from approvals import declared, timers
+        from approvals import waits as decisions
         from approvals.gate import ApprovalGate
-        from runs import gate
+        from runs import gate, waits
         from runs import timers as caretakers
 
         gate.install(ApprovalGate())
+        waits.install(decisions.waits_of)
         caretakers.register("approvals.expire", timers.expire_due)
         declared.discover()
         post_migrate.connect(install_declared, sender=self, dispatch_uid="approvals.install_declared")

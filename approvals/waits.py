@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def waits_of(run_ids: Collection[str], viewer: User) -> list[Wait]:
-    """The pending decisions of these runs, most urgent first; what is asked only for who may see approvals."""
+    """The pending decisions of these runs, most urgent first; none for who may not see approvals."""
     if not viewer.has_perm("approvals.view_approval"):
         return []
     mine = set(queries.queue_for(viewer).filter(run__in=run_ids).values_list("pk", flat=True))

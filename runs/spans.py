@@ -1,4 +1,4 @@
-"""Moments and lengths of time in words: the same on pages, in tests and in the script that keeps them fresh."""
+"""Moments and lengths of time in words. The script that keeps pages fresh spells them the same way."""
 
 from __future__ import annotations
 
@@ -37,3 +37,8 @@ def relative(moment: datetime, now: datetime) -> str:
 def rounded(seconds: float) -> str:
     """A length in one unit, or two where hours or days would hide too much: ``24 min``, ``2 h 5 min``."""
     return length(seconds) if seconds >= 3600 else length(float(int(seconds) // 60 * 60 or int(seconds)))
+
+
+def left(seconds: float) -> str:
+    """How long there is until a deadline."""
+    return f"{rounded(seconds)} left" if seconds >= 1 else "time is over"

@@ -6,16 +6,21 @@ import json
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
+from urllib.parse import urlencode
 
 from django import template
+from django.http import QueryDict
+from django.template import Context
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from runs import spans
 from runs.actors import plain_name
+from runs.models import Run
 from runs.shapes import RISKS, shape
 from runs.states import look_of
+from runs.waits import Wait
 from tools.preview import plain_text
 
 register = template.Library()
@@ -61,7 +66,7 @@ def moment(at: datetime | None, form: str = "relative") -> SafeString | str:
 
 
 @register.filter
-def length(seconds: float | None) -> str:
+def duration(seconds: float | None) -> str:
     """Seconds in words; a dash where there are none yet."""
     return "—" if seconds is None else spans.length(float(seconds))
 
@@ -110,3 +115,79 @@ def long(text: Any, limit: int = 400) -> dict[str, Any]:
     whole = plain(text)
     cut = len(whole) > limit
     return {"beginning": whole[: limit - 1].rstrip() + "…" if cut else whole, "whole": whole if cut else ""}
+
+
+@register.simple_tag
+def waits_for(run: Run, waits: dict[str, list[Wait]]) -> Wait | None:
+    """The decision that `run` waits for: the viewer's own if there is one, else the most urgent."""
+    mine = waits.get(run.id, [])
+    return next((wait for wait in mine if wait.may_act), mine[0] if mine else None)
+
+
+@register.filter
+def left(until: datetime) -> str:
+    """How long there is until a deadline."""
+    return spans.left((until - timezone.now()).total_seconds())
+
+
+@register.filter
+def took(run: Run) -> str:
+    """How long the run has taken so far, waits included."""
+    return spans.length(max(0.0, ((run.finished_at or timezone.now()) - run.created_at).total_seconds()))
+
+
+@register.simple_tag(takes_context=True)
+def querystring_with(context: Context, name: str, value: str) -> str:
+    """The page's filters with one changed; a new filter begins at the first page."""
+    return _filters(context, name, str(value))
+
+
+@register.simple_tag(takes_context=True)
+def querystring_without(context: Context, name: str) -> str:
+    """The page's filters with one taken away."""
+    return _filters(context, name, "")
+
+
+@register.simple_tag
+def querystring_only(name: str, value: str) -> str:
+    """A query string of one filter, or of none."""
+    return urlencode({name: value}) if value else ""
+
+
+def _filters(context: Context, name: str, value: str) -> str:
+    query: QueryDict = context["request"].GET.copy()
+    for dropped in (name, "before"):
+        query.pop(dropped, None)
+    if value:
+        query[name] = value
+    return query.urlencode()
+
+
+@register.simple_tag
+def indent(depth: int) -> str:
+    """Where the label of an act begins, in pixels."""
+    return str(min(depth, 6) * 16)
+
+
+@register.simple_tag
+def at(mapping: dict[str, Any], key: str) -> Any:
+    """An entry of a mapping, or nothing."""
+    return mapping.get(key)
+
+
+#: What helps a run that needs attention, by the code of why it does.
+_ADVICE = {
+    "diverged": "The code is another than the one this run began with. Deploy the version that fits, or keep "
+    "both versions registered; then let it go on.",
+    "missing_code": "Deploy the workflow's code again; then let it go on.",
+    "poison": "Find out why its workers died (see their logs) and cure that first; it is then tried again.",
+    "budget": "It has used up what its workflow allows. Find out why; if that is right, raise the budget in "
+    "the code, then let it go on.",
+}
+
+
+@register.simple_tag
+def attention_advice(attention: dict[str, Any] | None) -> str:
+    """What to do about a run that cannot go on by itself."""
+    code = str((attention or {}).get("code", ""))
+    return _ADVICE.get(code, "Find out why it stopped and cure that; then let it go on.")
