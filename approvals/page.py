@@ -53,6 +53,7 @@ class Proposer:
 
     name: str
     model: str
+    kind: str = "agent"
 
     @property
     def scripted(self) -> bool:
@@ -66,7 +67,6 @@ class Cited:
 
     source: str
     text: str
-    by_proposer: bool
 
 
 def context_of(
@@ -90,9 +90,12 @@ def context_of(
         "choices": [(kind.value, word, meaning) for kind, (word, meaning) in CHOICES.items()],
         "presets": PRESETS,
         "needs_a_tick": needs_a_tick(approval),
-        "cited": _cited(approval),
-        "failed_checks": [c for c in approval.preview.get("checks", []) if c.get("ok") is not True],
-        "passed_checks": [c for c in approval.preview.get("checks", []) if c.get("ok") is True],
+        "found": [
+            Cited(e.get("source", ""), e.get("text", "")) for e in approval.preview.get("evidence", [])
+        ],
+        "cited": [_cited(item) for item in approval.evidence],
+        "failed_checks": [check for check in _shown(approval, "checks") if check.get("ok") is not True],
+        "passed_checks": [check for check in _shown(approval, "checks") if check.get("ok") is True],
         "arguments": [(label_of(name), value) for name, value in approval.arguments.items()],
         "changed": _changed(approval, detail.superseded),
         "proposer": _proposer(approval, steps),
@@ -107,25 +110,21 @@ def context_of(
     }
 
 
-def _cited(approval: Approval) -> list[Cited]:
-    """The tool's own evidence, then what the proposer cites."""
-    own = [Cited(item.get("source", ""), item.get("text", ""), False) for item in _evidence(approval)]
-    return own + [_cited_by_proposer(item) for item in approval.evidence]
-
-
-def _evidence(approval: Approval) -> list[dict[str, str]]:
-    found: list[dict[str, str]] = approval.preview.get("evidence", [])
+def _shown(approval: Approval, part: str) -> list[dict[str, Any]]:
+    """A part of what the tool shows of the call."""
+    found: list[dict[str, Any]] = approval.preview.get(part, [])
     return found
 
 
-def _cited_by_proposer(item: Any) -> Cited:
+def _cited(item: Any) -> Cited:
+    """What a proposer cites, in whatever form it came."""
     if not isinstance(item, dict):
-        return Cited("", str(item), True)
+        return Cited("", str(item))
     source = next((str(item[name]) for name in _TELLS_SOURCE if item.get(name)), "")
     text = next((str(item[name]) for name in _TELLS_TEXT if item.get(name)), "")
     if not text:
         text = "; ".join(f"{label_of(name)}: {value}" for name, value in item.items())
-    return Cited(source, text, True)
+    return Cited(source, text)
 
 
 def _changed(approval: Approval, earlier: Approval | None) -> list[tuple[str, Any, Any]]:
@@ -143,9 +142,9 @@ def _proposer(approval: Approval, steps: list[Step]) -> Proposer:
     # The workflow passed the words on: the last agent that answered before is the likely writer.
     agents = [step for step in steps if step.kind == "agent" and step.started_at <= approval.created_at]
     if not agents:
-        return Proposer(f"workflow {approval.workflow}", "")
+        return Proposer(f"workflow {approval.workflow}", "", kind="workflow")
     last = max(agents, key=lambda step: step.position)
-    return Proposer(f"workflow {approval.workflow}, after its agent {last.name}", last.model)
+    return Proposer(f"agent {last.name}, passed on by workflow {approval.workflow}", last.model)
 
 
 def _cost(approval: Approval) -> Decimal | None:

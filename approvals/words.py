@@ -31,5 +31,7 @@ UNDO = {
 
 def asked_of(approval: Approval) -> str:
     """Who is asked, with the number of people it takes."""
-    who = approval.group.name if approval.group else "anyone who may decide"
-    return f"{approval.quorum} of {who}" if approval.quorum > 1 else who
+    if approval.quorum > 1:
+        of = f"of {approval.group.name}" if approval.group else "who may decide"
+        return f"{approval.quorum} people {of}"
+    return approval.group.name if approval.group else "anyone who may decide"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from runs import spans
 from runs.models import Step
@@ -15,6 +15,8 @@ from tools.models import ToolCall
 CONTAINERS = ("agent",)
 #: Steps in which no machine is busy.
 PAUSES = ("sleep",)
+#: The moment between proposing a call and making it is no wait.
+NOT_WORTH_A_LINE = timedelta(seconds=1)
 
 
 def acts_of(steps: Sequence[Step], calls: Iterable[ToolCall], now: datetime) -> list[Act]:
@@ -64,7 +66,7 @@ def _with_attempts(step: Step, attempts: list[ToolCall]) -> list[Stretch]:
     drawn: list[Stretch] = []
     reached = step.started_at
     for call in sorted(attempts, key=lambda one: one.attempt):
-        if call.started_at > reached:
+        if call.started_at - reached > NOT_WORTH_A_LINE:
             drawn.append(Stretch(Kind.WAIT, reached, call.started_at, "wait"))
         drawn.append(Stretch(Kind.WORK, call.started_at, call.finished_at, look_of(call.state).tone))
         reached = call.finished_at or call.started_at

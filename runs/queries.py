@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from django.db.models import Count, OuterRef, Q, QuerySet, Subquery, Sum
+from django.db.models.fields.json import KT
 from django.db.models.functions import Coalesce
 
 from runs import actors, workers, workflow
@@ -90,7 +91,7 @@ class RunList:
 
 
 def run_list(wanted: RunFilter, viewer: User) -> RunList:
-    """The runs that fit, a page of them; each with `steps_done`, `steps_known` and `spent`."""
+    """The runs that fit, a page of them; each with `steps_done`, `spent` and `problem`."""
     any_state = _narrowed(wanted)
     by_state = dict(any_state.order_by().values_list("state").annotate(Count("pk")))
     counts = [(s, by_state.get(s, 0)) for s in ALWAYS_COUNTED]
@@ -132,7 +133,7 @@ def _with_sums(rows: QuerySet[Run]) -> QuerySet[Run]:
     done = steps.filter(finished_at__isnull=False).annotate(n=Count("pk")).values("n")
     spent = steps.annotate(sum=Sum("cost")).values("sum")
     return rows.defer("input", "output").annotate(
-        steps_done=Coalesce(Subquery(done), 0), spent=Subquery(spent)
+        steps_done=Coalesce(Subquery(done), 0), spent=Subquery(spent), problem=KT("output__error__message")
     )
 
 

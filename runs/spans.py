@@ -8,9 +8,10 @@ _UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
 
 
 def length(seconds: float) -> str:
-    """A length of time in its two largest units, such as ``2 h 5 min``; below ten seconds with tenths."""
-    if seconds < 0.05:
-        return "0 s"
+    """A length of time in its two largest units, such as ``2 h 5 min``; below ten seconds with tenths,
+    below a tenth in ms."""
+    if seconds < 0.1:
+        return f"{max(seconds, 0) * 1000:.0f} ms"
     if seconds < 10:
         return f"{seconds:.1f} s".replace(".0 ", " ")
     whole = round(seconds)
@@ -26,10 +27,10 @@ def length(seconds: float) -> str:
 
 
 def relative(moment: datetime, now: datetime) -> str:
-    """`moment` as seen from `now`: ``in 24 min``, ``36 min ago`` or ``now``."""
+    """`moment` as seen from `now`: ``in 24 min``, ``36 min ago`` or ``just now``."""
     seconds = (moment - now).total_seconds()
     if abs(seconds) < 1:
-        return "now"
+        return "just now"
     words = rounded(abs(seconds))
     return f"in {words}" if seconds > 0 else f"{words} ago"
 

@@ -15,7 +15,9 @@ from runs.waits import Wait
 
 @dataclass(frozen=True)
 class Status:
-    """The parts of the line; empty ones are left out. `url` leads to where the viewer can act."""
+    """The parts of the line; empty ones are left out. `what` goes on from the word for the state, such as
+    ``for a decision``; `url` leads to where the viewer can act.
+    """
 
     what: str
     on: str = ""
@@ -54,11 +56,11 @@ def _waiting(run: Run, steps: Sequence[Step], waits: Sequence[Wait], since: date
         return _asked(waits)
     due = next((step for step in steps if step.state == StepState.WAITING and step.due_at), None)
     if due is not None and due.kind == "sleep":
-        return Status("Waiting for the clock", since=since, until=due.due_at, then="it goes on by itself")
+        return Status("for the clock", since=since, until=due.due_at, then="it goes on by itself")
     if due is not None:
-        what = f"Waiting to try {due.name} again, after attempt {due.attempt}: {_message(due)}"
+        what = f"to try {due.name} again, after attempt {due.attempt}: {_message(due)}"
         return Status(what, since=since, until=due.due_at, then="it tries again by itself")
-    what = f"Waiting for {run.waiting_for}" if run.waiting_for else "Waiting to be woken"
+    what = f"for {run.waiting_for}" if run.waiting_for else "to be woken"
     then = "it looks again by itself" if run.wake_at else "it goes on once that is there"
     return Status(what, since=since, until=run.wake_at, then=then)
 
@@ -68,7 +70,7 @@ def _asked(waits: Sequence[Wait]) -> Status:
     others = len(waits) - 1
     more = f" (and {others} more {'decision' if others == 1 else 'decisions'})" if others else ""
     return Status(
-        what=f"Waiting for a decision{more}: {first.what}",
+        what=f"for a decision{more}: {first.what}",
         on=first.who,
         since=first.since,
         until=first.until,
@@ -79,9 +81,9 @@ def _asked(waits: Sequence[Wait]) -> Status:
 
 def _queued(run: Run, since: datetime, worker_listens: bool) -> Status:
     if worker_listens:
-        return Status("Ready to go on", on=f"the next free worker of queue {run.queue}", since=since)
+        return Status("and ready to go on", on=f"the next free worker of queue {run.queue}", since=since)
     return Status(
-        f"Ready to go on, but no worker takes runs from queue {run.queue}",
+        f"and ready, but no worker takes runs from queue {run.queue}",
         on=f"an operator, who starts one: celery -A config worker -Q {run.queue}",
         since=since,
         then="it goes on by itself once a worker is there",
@@ -91,7 +93,7 @@ def _queued(run: Run, since: datetime, worker_listens: bool) -> Status:
 
 def _running(run: Run, steps: Sequence[Step], since: datetime) -> Status:
     step = next((step for step in reversed(steps) if step.state == StepState.STARTED), None)
-    what = f"Running {step.name}" if step else "Running"
+    what = step.name if step else "the workflow"
     if step and step.attempt > 1:
         what += f", attempt {step.attempt}"
     return Status(
@@ -111,18 +113,18 @@ def _needs_attention(run: Run, since: datetime) -> Status:
 def _ended(run: Run) -> Status:
     error = _error(run.output)
     what = {
-        RunState.SUCCEEDED: "Done: the workflow returned its result",
-        RunState.FAILED: f"Failed: {error}" if error else "Failed",
-        RunState.CANCELLED: f"Stopped before its end: {error}" if error else "Stopped before its end",
+        RunState.SUCCEEDED: "the workflow returned its result",
+        RunState.FAILED: error or "for a reason that was not recorded",
+        RunState.CANCELLED: error or "before its end",
     }[RunState(run.state)]
-    return Status(what, since=run.finished_at, then="nothing more happens")
+    return Status(what, since=run.finished_at)
 
 
 def _stopping(run: Run, since: datetime) -> Status:
     what, then = {
-        RunState.PAUSING: ("Pausing after the step in hand", "it stays paused until somebody resumes it"),
-        RunState.PAUSED: ("Paused", "it goes on from where it stopped"),
-        RunState.CANCELLING: ("Being stopped; it cleans up first", "it ends as cancelled"),
+        RunState.PAUSING: ("after the step in hand", "it stays paused until somebody resumes it"),
+        RunState.PAUSED: ("by an operator", "it goes on from where it stopped"),
+        RunState.CANCELLING: ("after it has cleaned up", "it ends as cancelled"),
     }[RunState(run.state)]
     on = "an operator" if run.state == RunState.PAUSED else ""
     return Status(what, on=on, since=since, then=then)

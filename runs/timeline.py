@@ -15,7 +15,7 @@ from runs import spans
 
 LONG_WAIT = timedelta(seconds=60)
 ROW_HEIGHT = 38
-TOP = 26  # room for the scale above the first row
+TOP = 26  # room above the first row for the length of breaks
 LEAST_WIDTH = 0.6  # percent: what is too short to be seen is drawn this wide
 BREAK_WIDTH = 12.0
 BREAKS_AT_MOST = 40.0  # percent that all breaks together may take
@@ -108,11 +108,12 @@ def draw(acts: Sequence[Act], now: datetime) -> Drawing | None:
     ended = max(max(_end(stretch, now), stretch.start) for stretch in stretches)
     busy = _union([(s.start, _end(s, now)) for s in stretches if s.kind is Kind.WORK])
     scale = _Scale(began, ended, _long_gaps(busy, began, ended))
+    top = TOP if scale.gaps else 0
     rows = tuple(
-        Row(act, TOP + place * ROW_HEIGHT, tuple(_boxes(act, scale, now))) for place, act in enumerate(acts)
+        Row(act, top + place * ROW_HEIGHT, tuple(_boxes(act, scale, now))) for place, act in enumerate(acts)
     )
     seconds = sum((end - start).total_seconds() for start, end in busy)
-    return Drawing(rows, scale.breaks(), TOP + len(rows) * ROW_HEIGHT, began, ended, seconds)
+    return Drawing(rows, scale.breaks(), top + len(rows) * ROW_HEIGHT, began, ended, seconds)
 
 
 def _end(stretch: Stretch, now: datetime) -> datetime:

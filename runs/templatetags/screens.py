@@ -36,11 +36,10 @@ def state(name: str) -> SafeString:
 
 
 @register.simple_tag
-def risk(name: str) -> SafeString:
-    """A risk as word, shape and colour."""
-    return format_html(
-        '<span class="risk risk-{}">{}{} risk</span>', name, shape(RISKS[name]), name.capitalize()
-    )
+def risk(name: str, form: str = "full") -> SafeString:
+    """A risk as word, shape and colour; `form` ``short`` where a heading says what it is."""
+    words = name.capitalize() if form == "short" else f"{name.capitalize()} risk"
+    return format_html('<span class="risk risk-{}">{}{}</span>', name, shape(RISKS[name]), words)
 
 
 @register.simple_tag
@@ -91,9 +90,9 @@ def pretty(value: Any) -> str:
 
 @register.filter
 def dollars(amount: Decimal | None) -> str:
-    """A cost in US dollars, with as many places as it takes to be more than nothing."""
+    """A cost in US dollars, with as many places as it takes to be more than nothing; a dash for none."""
     if amount is None:
-        return "not known"
+        return "—"
     return f"${amount:.2f}" if amount == 0 or amount >= 1 else f"${amount.normalize():f}"
 
 

@@ -18,8 +18,8 @@
   function tick() {
     for (const time of document.querySelectorAll("time[data-relative]")) {
       const seconds = (Date.parse(time.dateTime) - now()) / 1000;
-      const words = Math.abs(seconds) < 1 ? "now" : length(Math.abs(seconds));
-      const text = words === "now" ? words : seconds > 0 ? `in ${words}` : `${words} ago`;
+      const words = Math.abs(seconds) < 1 ? "just now" : length(Math.abs(seconds));
+      const text = words === "just now" ? words : seconds > 0 ? `in ${words}` : `${words} ago`;
       if (time.textContent !== text) time.textContent = text;
     }
     for (const left of document.querySelectorAll("[data-left]")) {
