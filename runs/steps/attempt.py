@@ -6,7 +6,7 @@ import time
 
 from runs.gate import Go, Refuse
 from runs.models import Step
-from runs.steps.doubt import Seen, look, lost, quiet_at, settled_by_lookup
+from runs.steps.doubt import Seen, look, lost, may_arrive_until, settled_by_lookup
 from runs.steps.proposal import Proposal
 from runs.steps.record import close, give_up, leave_unknown, refuse, succeeded, wait
 from runs.stops import Suspend
@@ -88,8 +88,8 @@ def recover(turn: Turn, proposal: Proposal, step: Step) -> None:
     )
     call = turn.call_of(step)
     if effect.changes_the_world:
-        if turn.now() < quiet_at(turn, step):
-            until = quiet_at(turn, step)
+        until = may_arrive_until(turn, step)
+        if until is not None:
             raise turn.stop(
                 Suspend(f"{until:%H:%M:%S} UTC, when a lost call can no longer arrive", until=until)
             )

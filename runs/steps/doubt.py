@@ -47,16 +47,18 @@ def lost(turn: Turn, proposal: Proposal, step: Step, call: ToolCall, failure: Fa
     seen = look(turn, proposal, step, call)
     if seen is Seen.HAPPENED:
         return
-    if seen is Seen.NOT_THERE and proposal.tool.lookup_is_final and turn.now() < quiet_at(turn, step):
+    until = may_arrive_until(turn, step)
+    if seen is Seen.NOT_THERE and proposal.tool.lookup_is_final and until is not None:
         # It may still arrive: the lookup is asked again when it no longer can.
         call.fail()
         close(turn, step, call, failure)
-        wait(turn, step, failure, quiet_at(turn, step), in_doubt=True)
+        wait(turn, step, failure, until, in_doubt=True)
     leave_unknown(turn, step, call, failure)
 
 
-def quiet_at(turn: Turn, step: Step) -> datetime:
-    return step.not_before or turn.now()
+def may_arrive_until(turn: Turn, step: Step) -> datetime | None:
+    """Until when a call whose worker was lost may still reach the outside; None when it no longer can."""
+    return step.not_before if step.not_before is not None and turn.now() < step.not_before else None
 
 
 def settled_by_lookup(turn: Turn, proposal: Proposal, step: Step) -> bool:
