@@ -106,15 +106,15 @@ class Play:
 
     def _attend(self, reviewers: Sequence[User]) -> None:
         said = moved = time.monotonic()
-        progress, next_kill = -1, self._next_kill(0)
+        progress, next_kill = (-1, -1), self._next_kill(0)
         while (left := self._left()) and time.monotonic() - moved < PATIENCE:
             decide_all(reviewers)
             done = ToolCall.objects.exclude(state="started").count()
             if (now := time.monotonic()) - said >= SAY_EVERY:
                 said = now
                 self._say(self._progress(left))
-            if (seen := JournalEntry.objects.count()) != progress:
-                progress, moved = seen, now
+            if (left, done) != progress:
+                progress, moved = (left, done), now
             if self._kill and done >= next_kill:
                 self._crew.kill_one()
                 next_kill = self._next_kill(done)
