@@ -8,7 +8,7 @@ from typing import Any
 from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
-from django.db.models import Model, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -18,29 +18,15 @@ from unfold.admin import ModelAdmin
 from approvals import rulebook
 from approvals.models import Approval, Decision, Policy
 from runs import actors
+from tools.window import Window
 
 
 def _shown(value: Any) -> SafeString:
     return format_html("<pre>{}</pre>", json.dumps(value, indent=2, ensure_ascii=False, sort_keys=True))
 
 
-class Window(ModelAdmin):  # type: ignore[misc]
-    """Everything can be seen here and nothing changed: decisions go through the services alone."""
-
-    actions = None
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
-
-
 @admin.register(Approval)
-class ApprovalAdmin(SimpleHistoryAdmin, Window):  # type: ignore[misc]
+class ApprovalAdmin(SimpleHistoryAdmin, Window):
     """What people were asked, and what became of it."""
 
     list_display = ["id", "title", "state", "risk", "policy", "expires_at", "decided_by"]
@@ -48,7 +34,6 @@ class ApprovalAdmin(SimpleHistoryAdmin, Window):  # type: ignore[misc]
     search_fields = ["id", "run__id", "step_id", "title", "digest"]
     list_select_related = ["group"]
     date_hierarchy = "created_at"
-    show_full_result_count = False
     exclude = ["arguments", "preview", "evidence", "facts"]
     readonly_fields = ["arguments_shown", "preview_shown", "evidence_shown", "facts_shown"]
 
@@ -77,7 +62,6 @@ class DecisionAdmin(Window):
     list_filter = ["verdict", "reason_code"]
     search_fields = ["id", "actor", "approval__id", "reason"]
     list_select_related = ["approval"]
-    show_full_result_count = False
 
 
 class PolicyForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -99,7 +83,7 @@ class PolicyForm(forms.ModelForm):  # type: ignore[type-arg]
 
 
 @admin.register(Policy)
-class PolicyAdmin(SimpleHistoryAdmin, ModelAdmin):  # type: ignore[misc]
+class PolicyAdmin(SimpleHistoryAdmin, ModelAdmin):
     """Saving makes a new version, in force at once; the versions before it stay as they were."""
 
     form = PolicyForm

@@ -1,0 +1,135 @@
+"""The admin: a window on runs, their steps, the journal and the workers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar
+
+from django.contrib import admin
+from django.db.models import Model
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+from simple_history.admin import SimpleHistoryAdmin
+
+from runs.models import JournalEntry, Run, Step, Worker
+from tools.preview import plain_text
+from tools.window import Window
+
+TECHNICAL = "runs.view_technical"
+LINES = 20
+
+
+class Classed(Window):
+    """A window whose `technical` columns are for those alone who may see arguments and results."""
+
+    technical: ClassVar[Sequence[str]] = ()
+
+    def get_fields(self, request: HttpRequest, obj: Model | None = None) -> list[str]:
+        """Every column, those with content as readable text, without those not meant for this reader."""
+        seen = request.user.has_perm(TECHNICAL)
+        names = [field.name for field in self.opts.fields if field.name not in self.technical]
+        extra = [name for name in self.readonly_fields if name not in names]
+        hidden = [f"{name}_shown" for name in self.technical]
+        return names + [str(name) for name in extra if seen or name not in hidden]
+
+
+def _shown(value: Any) -> SafeString:
+    if value is None:
+        return format_html("{}", "—")
+    return format_html("<pre>{}</pre>", plain_text(json.dumps(value, indent=2, ensure_ascii=False), 300_000))
+
+
+def _lines(rows: Iterable[tuple[Any, ...]]) -> SafeString:
+    return format_html("<ul>{}</ul>", format_html_join("", "<li>{} {}: {}</li>", rows))
+
+
+@admin.register(Run)
+class RunAdmin(SimpleHistoryAdmin, Classed):
+    """Every run, with its latest journal lines and its steps."""
+
+    list_display = ["id", "workflow", "state", "intent", "requester", "created_at", "finished_at"]
+    list_filter = ["state", "workflow"]
+    search_fields = ["id", "intent"]
+    search_help_text = "An id, or words of what it is for"
+    date_hierarchy = "created_at"
+    ordering = ["-created_at"]
+    technical = ["input", "output", "head_hash"]
+    readonly_fields = ["page", "latest_lines", "steps_so_far", "input_shown", "output_shown"]
+
+    @admin.display(description="Its page")
+    def page(self, run: Run) -> SafeString:
+        return format_html('<a href="{}">{}</a>', reverse("runs:run", args=[run.pk]), run.pk)
+
+    @admin.display(description="Latest journal lines")
+    def latest_lines(self, run: Run) -> SafeString:
+        entries = run.journal.order_by("-seq")[:LINES]
+        return _lines((entry.seq, entry.kind, plain_text(entry.sentence, 300)) for entry in entries)
+
+    @admin.display(description="Steps")
+    def steps_so_far(self, run: Run) -> SafeString:
+        return _lines((step.path, step.name, step.state) for step in run.steps.order_by("position")[:LINES])
+
+    @admin.display(description="Input")
+    def input_shown(self, run: Run) -> SafeString:
+        return _shown(run.input)
+
+    @admin.display(description="Output")
+    def output_shown(self, run: Run) -> SafeString:
+        return _shown(run.output)
+
+
+@admin.register(Step)
+class StepAdmin(SimpleHistoryAdmin, Classed):
+    """Every recorded act."""
+
+    list_display = ["id", "run_id", "path", "kind", "name", "state", "attempt", "started_at", "finished_at"]
+    list_filter = ["state", "kind", "effect"]
+    search_fields = ["id", "run__id", "name", "key"]
+    ordering = ["-started_at"]
+    technical = ["arguments", "result", "error"]
+    readonly_fields = ["arguments_shown", "result_shown", "error_shown"]
+
+    @admin.display(description="Arguments")
+    def arguments_shown(self, step: Step) -> SafeString:
+        return _shown(step.arguments)
+
+    @admin.display(description="Result")
+    def result_shown(self, step: Step) -> SafeString:
+        return _shown(step.result)
+
+    @admin.display(description="Error")
+    def error_shown(self, step: Step) -> SafeString:
+        return _shown(step.error)
+
+
+@admin.register(JournalEntry)
+class JournalEntryAdmin(Classed):
+    """Every line of every journal."""
+
+    list_display = ["run_id", "seq", "at", "actor", "kind", "sentence"]
+    list_filter = ["kind"]
+    search_fields = ["run__id", "step_id", "actor"]
+    ordering = ["-id"]
+    technical = ["content", "digest", "previous", "mac"]
+    readonly_fields = ["content_shown", "digest_shown"]
+
+    @admin.display(description="Content")
+    def content_shown(self, entry: JournalEntry) -> SafeString:
+        return _shown(entry.content)
+
+    @admin.display(description="Digest of the content")
+    def digest_shown(self, entry: JournalEntry) -> str:
+        return bytes(entry.digest).hex()
+
+
+@admin.register(Worker)
+class WorkerAdmin(Window):
+    """Every worker process that ever ran."""
+
+    list_display = ["id", "host", "pid", "pool", "queues", "started_at", "beat_at", "stopped_at"]
+    list_filter = ["pool", "host"]
+    search_fields = ["id", "host"]
+    ordering = ["-started_at"]
