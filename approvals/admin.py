@@ -34,6 +34,7 @@ class ApprovalAdmin(SimpleHistoryAdmin, Window):
     search_fields = ["id", "run__id", "step_id", "title", "digest"]
     list_select_related = ["group"]
     date_hierarchy = "created_at"
+    history_list_display = ["actor"]
     exclude = ["arguments", "preview", "evidence", "facts"]
     readonly_fields = ["arguments_shown", "preview_shown", "evidence_shown", "facts_shown"]
 
@@ -92,6 +93,7 @@ class PolicyAdmin(SimpleHistoryAdmin, ModelAdmin):
     search_fields = ["name", "purpose", "note"]
     list_select_related = ["group"]
     ordering = ["-active", "order", "name", "-version"]
+    history_list_display = ["actor"]
     actions = ["put_in_force"]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Policy | None = None) -> list[str]:

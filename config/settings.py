@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from csp.constants import NONE, SELF, UNSAFE_EVAL, UNSAFE_INLINE
+from django.templatetags.static import static
 
 from config import environment
 from config.logs import logging_settings
@@ -232,6 +233,9 @@ UNFOLD = {
     "SITE_TITLE": "Holdpoint",
     "SITE_HEADER": "Holdpoint",
     "SITE_SYMBOL": "front_hand",
+    "SITE_FAVICONS": [
+        {"rel": "icon", "type": "image/svg+xml", "href": lambda request: static("img/mark.svg")}
+    ],
     "SHOW_HISTORY": True,
     "SHOW_VIEW_ON_SITE": False,
 }

@@ -57,6 +57,7 @@ class RunAdmin(SimpleHistoryAdmin, Classed):
     date_hierarchy = "created_at"
     ordering = ["-created_at"]
     technical = ["input", "output", "head_hash"]
+    history_list_display = ["actor"]
     readonly_fields = ["page", "latest_lines", "steps_so_far", "input_shown", "output_shown"]
 
     @admin.display(description="Its page")
@@ -90,6 +91,7 @@ class StepAdmin(SimpleHistoryAdmin, Classed):
     search_fields = ["id", "run__id", "name", "key"]
     ordering = ["-started_at"]
     technical = ["arguments", "result", "error"]
+    history_list_display = ["actor"]
     readonly_fields = ["arguments_shown", "result_shown", "error_shown"]
 
     @admin.display(description="Arguments")

@@ -275,6 +275,7 @@ class JournalEntry(models.Model):
     mac = models.BinaryField()
 
     class Meta:
+        verbose_name_plural = "journal entries"
         ordering = ["seq"]
         constraints = [models.UniqueConstraint(fields=["run", "seq"], name="entry_once_a_seq")]
         permissions = [("verify_journal", "Can verify and export journals")]

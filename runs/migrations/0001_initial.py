@@ -155,6 +155,7 @@ class Migration(migrations.Migration):
                 ('run', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='journal', to='runs.run')),
             ],
             options={
+                'verbose_name_plural': 'journal entries',
                 'ordering': ['seq'],
                 'permissions': [('verify_journal', 'Can verify and export journals')],
                 'constraints': [models.UniqueConstraint(fields=('run', 'seq'), name='entry_once_a_seq')],
