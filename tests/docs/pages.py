@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import dedent
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 
 _FENCE = re.compile(
-    r"^```(?P<language>\w+)(?: title=(?P<title>\S+))?\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
+    r"^ *```(?P<language>\w+)(?: title=(?P<title>\S+))?\n(?P<text>.*?)^ *```$", re.MULTILINE | re.DOTALL
 )
 _LINK = re.compile(r"\[[^\]]*\]\((?P<target>[^)\s]+)\)")
 _HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
@@ -44,7 +45,7 @@ def blocks(page: Path, language: str = "") -> list[Block]:
     """The fenced blocks of a page, all or those of one language, in order."""
     text = page.read_text(encoding="utf-8")
     found = [
-        Block(page, text.count("\n", 0, m.start()) + 1, m["language"], m["title"] or "", m["text"])
+        Block(page, text.count("\n", 0, m.start()) + 1, m["language"], m["title"] or "", dedent(m["text"]))
         for m in _FENCE.finditer(text)
     ]
     return [block for block in found if language in ("", block.language)]

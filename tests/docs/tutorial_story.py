@@ -63,4 +63,5 @@ def main() -> None:
     json.dump({"runs": told, "bank": booked()}, sys.stdout)
 
 
-main()
+if __name__ == "__main__":
+    main()
