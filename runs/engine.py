@@ -30,12 +30,14 @@ class Outcome(StrEnum):
     FENCED = "fenced"  # another worker owns it now; nothing more was written
 
 
-def advance(run_id: str, worker: str) -> Outcome:
+def advance(run_id: str, worker: str, *, suspects: bool = True) -> Outcome:
     """Take the run on as far as it goes in one turn of `worker`.
+
+    Without `suspects`, a run that must be alone is left to somebody else.
 
     Safe to call at any time, any number of times: only one caller at a time gets the run.
     """
-    turn = lease.claim(run_id, worker)
+    turn = lease.claim(run_id, worker, suspects=suspects)
     if turn is None:
         return Outcome.NOT_READY
     try:

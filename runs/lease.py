@@ -34,18 +34,18 @@ _STEP_DECIMALS = tuple(
 )
 
 
-def claim(run_id: str, worker: str) -> Turn | None:
+def claim(run_id: str, worker: str, *, suspects: bool = True) -> Turn | None:
     """Take the run for `worker` if it is ready: the turn with its steps, or None when somebody else was
-    first.
+    first, or when it must run alone and `suspects` says that this is no place for that.
     """
     if connection.vendor == "postgresql":
-        return _claim_postgresql(run_id, worker)
+        return _claim_postgresql(run_id, worker, suspects)
     with own_transaction():
-        return _claim_sqlite(run_id, worker)
+        return _claim_sqlite(run_id, worker, suspects)
 
 
-def _claim_postgresql(run_id: str, worker: str) -> Turn | None:
-    row = execute_prepared(_CLAIM, (worker, str(LEASE), run_id, f"worker:{worker}"))
+def _claim_postgresql(run_id: str, worker: str, suspects: bool) -> Turn | None:
+    row = execute_prepared(_CLAIM, (worker, str(LEASE), run_id, str(suspects), f"worker:{worker}"))
     if row is None:
         return None
     *run_values, now, step_rows = row
@@ -71,7 +71,7 @@ def _claim_statement() -> str:
                SET state = 'running', lease_owner = %s::text, lease_epoch = lease_epoch + 1,
                    lease_until = clock_timestamp() + %s::float8 * interval '1 second',
                    started_at = coalesce(started_at, clock_timestamp()), wake_at = NULL, waiting_for = ''
-             WHERE id = %s::text AND state IN ({sources})
+             WHERE id = %s::text AND state IN ({sources}) AND (NOT alone OR %s::boolean)
          RETURNING *),
         written AS (
             INSERT INTO runs_historicalrun ({history})
@@ -96,9 +96,9 @@ def _step_of(values: list[Any]) -> Step:
     return Step.from_db("default", list(_STEP), list(named.values()))
 
 
-def _claim_sqlite(run_id: str, worker: str) -> Turn | None:
+def _claim_sqlite(run_id: str, worker: str, suspects: bool) -> Turn | None:
     run = Run.objects.filter(pk=run_id, state__in=sources_of(Run, "claim")).first()
-    if run is None:
+    if run is None or (run.alone and not suspects):
         return None
     now = db_now()
     run.claim()

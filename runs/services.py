@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
-from runs import journal, messages, workflow
+from runs import journal, messages, workers, workflow
 from runs.actors import acting_as, current, plain_name
 from runs.checkpoint import own_transaction
 from runs.clock import db_now
@@ -16,6 +16,7 @@ from runs.states import RunState, StepState
 from tools.canonical import digest, new_id
 from tools.models import CallState, ToolCall
 
+SUSPECTS = "tools"  # the queue for runs that must be alone
 HINT_LOST_AFTER = timedelta(seconds=5)  # a queued run that nobody claimed by then gets another hint
 MAX_CRASHES = 3
 
@@ -91,9 +92,13 @@ def wake(run: Run) -> None:
         run.wake()
         run.wake_at, run.waiting_for = db_now() + HINT_LOST_AFTER, ""
         run.save(update_fields=["state", "wakes", "wake_at", "waiting_for"])
-        messages.hint(run.id, run.queue)
+        messages.hint(run.id, _queue_of(run))
         return
     Run.objects.filter(pk=run.pk).update(wakes=run.wakes)
+
+
+def _queue_of(run: Run) -> str:
+    return SUSPECTS if run.alone else run.queue
 
 
 def wake_due(run_id: str) -> bool:
@@ -112,9 +117,13 @@ def requeue(run_id: str) -> bool:
         now = db_now()
         due = Run.objects.filter(pk=run_id, state=RunState.QUEUED, wake_at__lte=now)
         run = due.first()
-        if run is None or not due.update(wake_at=now + HINT_LOST_AFTER):
+        if run is None:
             return False
-        messages.hint(run.id, "tools" if run.alone else run.queue)
+        # Nobody takes suspects here any more: better among others than never.
+        run.alone = run.alone and workers.anyone_listens_to(SUSPECTS)
+        if not due.update(wake_at=now + HINT_LOST_AFTER, alone=run.alone):
+            return False
+        messages.hint(run.id, _queue_of(run))
     return True
 
 
@@ -144,7 +153,7 @@ def rescue_run(run_id: str, epoch: int, *, reason: str, died: bool, proven: bool
         run.wake_at = db_now() + HINT_LOST_AFTER
         append_entries(run, [Entry("run.rescued", f"Taken up again: {reason}", content)], actor=current())
         run.save()
-        messages.hint(run.id, "tools" if run.alone else run.queue)
+        messages.hint(run.id, _queue_of(run))
     return True
 
 

@@ -12,7 +12,8 @@ from runs import engine, timers, workers
 @shared_task(ignore_result=True)
 def advance(*, run_id: str, **_newer: Any) -> None:
     """Take one run on."""
-    engine.advance(run_id, workers.this_worker().id)
+    # An old hint may bring a suspect to a worker of many threads, where it would take the others down again.
+    engine.advance(run_id, workers.this_worker().id, suspects=workers.pool() != "threads")
 
 
 @shared_task(ignore_result=True)

@@ -85,7 +85,7 @@ def _rescue(run_id: str, epoch: int, absence: workers.Absence | None) -> int:
             reason=absence.reason if absence else "its lease ran out",
             died=True,
             proven=absence.proven if absence else False,
-            alone=workers.anyone_listens_to("tools"),
+            alone=workers.anyone_listens_to(services.SUSPECTS),
         )
     except Exception:
         logger.exception("a run was left for the next round", extra={"row": run_id})

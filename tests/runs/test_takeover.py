@@ -6,6 +6,7 @@ import pytest
 from pydantic import BaseModel
 
 from runs import engine, services, workflow
+from runs.clock import db_now
 from runs.context import Run
 from runs.engine import Outcome
 from runs.models import Run as RunRow
@@ -53,3 +54,26 @@ def test_it_waits_only_while_the_lost_call_may_still_arrive(proven: bool) -> Non
     assert outcome is (Outcome.ENDED if proven else Outcome.WAITING)
     assert len(keys) == (2 if proven else 1)
     assert len(set(keys)) == 1
+
+
+class TestSuspects:
+    """A run that was there when its worker died is run alone until it makes progress."""
+
+    @pytest.fixture
+    def suspect(self) -> RunRow:
+        @workflow.workflow("test.quick")
+        def quick(run: Run, nothing: Nothing) -> str:
+            return "done"
+
+        run = services.start_run("test.quick", {}, actor="user:ana")
+        RunRow.objects.filter(pk=run.pk).update(alone=True)
+        return run
+
+    def test_an_old_hint_does_not_bring_it_among_others(self, suspect: RunRow) -> None:
+        assert engine.advance(suspect.id, "wrk_threads", suspects=False) is Outcome.NOT_READY
+        assert engine.advance(suspect.id, "wrk_alone") is Outcome.ENDED
+
+    def test_where_nobody_takes_suspects_it_goes_back_among_others(self, suspect: RunRow) -> None:
+        RunRow.objects.filter(pk=suspect.pk).update(wake_at=db_now())
+        assert services.requeue(suspect.id)
+        assert engine.advance(suspect.id, "wrk_threads", suspects=False) is Outcome.ENDED
