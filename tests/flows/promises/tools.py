@@ -1,50 +1,66 @@
-"""Tools that touch the file that stands for the world."""
+"""Tools that touch the file that stands for the world; each can be stopped in the middle by a file.
+
+`first` is a file that must be there before the tool does anything, `then` one that must be there before it
+answers: until the story makes them, the call is in flight, before or after its effect.
+"""
 
 from __future__ import annotations
 
 import os
+import signal
 import time
 from pathlib import Path
 
 from tests.flows.promises import world
 from tools.contract import IdempotencyKey
+from tools.failures import UnknownOutcome
 from tools.registry import tool
 
+SECONDS = 2  # the timeout of these tools
 
-def _await_file(place: str) -> None:
-    """Until the test makes the file `place` (no path: not at all)."""
+
+def await_file(place: str) -> None:
+    """Until the story makes the file `place` (no path: not at all)."""
     while place and not Path(place).exists():
-        time.sleep(0.02)
+        time.sleep(0.01)
 
 
-@tool(effect="read", timeout=20)
-def look(name: str, gate: str = "") -> str:
-    """Look at something; with `gate`, no sooner than that file is there."""
+@tool(effect="read", timeout=SECONDS)
+def look(name: str, first: str = "", then: str = "") -> str:
+    """Look at something."""
     world.happen(f"look {name}")
-    _await_file(gate)
+    await_file(first or then)
     return name
 
 
-@tool(effect="write", risk="low", timeout=2, rollback="Write it again")
-def put(name: str, gate: str = "", *, key: IdempotencyKey) -> str:
-    """Put something down; the other side knows the key."""
+@tool(effect="write", risk="low", timeout=SECONDS, rollback="Write it again")
+def put(name: str, first: str = "", then: str = "", *, key: IdempotencyKey) -> str:
+    """Put something down; the other side knows the key and does it once."""
+    world.happen(f"asked to put {name}", key)
+    await_file(first)
     if not world.happened(f"put {name}", key):
         world.happen(f"put {name}", key)
-    _await_file(gate)
+    await_file(then)
     return name
 
 
-@tool(effect="irreversible", risk="high", timeout=2, rollback="None")
-def launch(name: str, gate: str = "", *, key: IdempotencyKey) -> str:
+@tool(effect="irreversible", risk="high", timeout=SECONDS, rollback="None")
+def launch(
+    name: str, first: str = "", then: str = "", loses_its_answer: bool = False, *, key: IdempotencyKey
+) -> str:
     """Launch something; nobody can ask afterwards whether it flew."""
+    world.happen(f"asked to launch {name}", key)
+    await_file(first)
     world.happen(f"launch {name}", key)
-    _await_file(gate)
+    await_file(then)
+    if loses_its_answer:
+        raise UnknownOutcome("the line went dead after it was sent")
     return name
 
 
-@tool(effect="write", risk="low", timeout=2, rollback="None")
+@tool(effect="write", risk="low", timeout=SECONDS, rollback="None")
 def poison(*, key: IdempotencyKey) -> str:
     """End the process that calls it."""
     world.happen("poison", key)
-    os.kill(os.getpid(), 9)
+    os.kill(os.getpid(), signal.SIGKILL)
     return ""

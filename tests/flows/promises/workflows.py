@@ -2,42 +2,90 @@
 
 from __future__ import annotations
 
+from typing import Any, Literal
+
 from pydantic import BaseModel
 
 from runs.context import Run
-from runs.gate import SEND_BACK, Rejected
+from runs.gate import Next, Rejected
 from runs.workflow import workflow
-from tests.flows.promises.tools import launch, look, poison, put
+from tests.flows.promises import world
+from tests.flows.promises.tools import await_file, launch, look, poison, put
 
 
-class Script(BaseModel):
-    """What to do: names of looks and puts, one launch, and the file each waits for."""
+class Act(BaseModel):
+    """One thing to do. `first` and `then` are files that it waits for, before and after its effect."""
+
+    do: Literal["look", "put", "launch", "poison", "think", "sleep", "now", "uuid", "random"]
+    name: str = ""
+    first: str = ""
+    then: str = ""
+    seconds: float = 0.0
+    loses_its_answer: bool = False
+
+
+class Plan(BaseModel):
+    """What to do, one after the other."""
+
+    acts: list[Act]
+
+
+class Walk(BaseModel):
+    """How often to look."""
 
     looks: int = 3
-    gate: str = ""
-    launch: str = ""
-    pause: float = 0.0
 
 
-@workflow("promises.walk", version=1, owner="Tests", unit="one walk")
-def walk(run: Run, script: Script) -> list[str]:
-    """Look around, put something down, perhaps wait, perhaps launch."""
-    seen = [run.tool(look, f"{run.id}-{number}") for number in range(script.looks)]
-    seen.append(run.tool(put, run.id, script.gate))
-    if script.pause:
-        run.sleep(script.pause)
-    while script.launch:
+@workflow("promises.plan", owner="Tests", unit="one plan")
+def follow(run: Run, plan: Plan) -> list[str]:
+    """Do what the plan says; the results."""
+    return [str(_do(run, act)) for act in plan.acts]
+
+
+@workflow("promises.walk", owner="Tests", unit="one walk")
+def walk(run: Run, plan: Walk) -> list[str]:
+    """Look around, then put something down."""
+    seen = [run.tool(look, f"{run.id}-{number}") for number in range(plan.looks)]
+    return [*seen, run.tool(put, run.id)]
+
+
+def _do(run: Run, act: Act) -> Any:
+    match act.do:
+        case "look":
+            return run.tool(look, act.name, act.first, act.then)
+        case "put":
+            return run.tool(put, act.name, act.first, act.then)
+        case "launch":
+            return _launch(run, act)
+        case "poison":
+            return run.tool(poison)
+        case "think":
+            return _think(act)
+        case "sleep":
+            return run.sleep(act.seconds)
+        case value:
+            return getattr(run, value)()
+
+
+def _think(act: Act) -> str:
+    """Between two steps: nothing but workflow code runs."""
+    world.happen(f"think {act.name}")
+    await_file(act.then)
+    return act.name
+
+
+def _launch(run: Run, act: Act) -> str:
+    """Propose a launch, and another draft for as long as it is sent back; a stop is left to the engine."""
+    draft = 1
+    while True:
         try:
-            seen.append(run.tool(launch, run.id, script.launch if script.launch != "now" else ""))
-            break
+            name = f"{act.name} {draft}" if draft > 1 else act.name
+            return run.tool(
+                launch, name, act.first, act.then, act.loses_its_answer, why=f"Draft {draft} of {act.name}."
+            )
         except Rejected as verdict:
-            if verdict.next is not SEND_BACK:
-                return [*seen, f"{type(verdict).__name__}: {verdict.reason}"]
-            seen.append(f"again: {verdict.reason}")
-    return seen
-
-
-@workflow("promises.poison", version=1)
-def poisoned(run: Run, script: Script) -> str:
-    """Meet a tool that kills its process."""
-    return run.tool(poison)
+            if verdict.next is Next.STOP:
+                raise
+            if verdict.next is Next.CONTINUE:
+                return f"without {act.name}: {verdict.reason}"
+            draft += 1
