@@ -17,7 +17,8 @@ from runs.clock import db_now
 from runs.models import Run
 from tests.flows.conftest import Crew, Stage, assert_whole, state_of
 from tests.flows.promises import world
-from tests.flows.story import Player, Until, act, at_once
+from tests.flows.story import Until, act
+from tests.together import Player, at_once
 
 pytestmark = [
     pytest.mark.processes,

@@ -1,4 +1,4 @@
-"""Two reviewers, each in a process of their own, decide at the same moment: one outcome, and the other is told."""
+"""Two reviewers, each in a process of their own, at the same moment: one outcome, and the other is told."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from approvals.refusals import AlreadyDecided
 from runs.models import Run
 from tests.flows.conftest import Crew, Stage, assert_whole, state_of
 from tests.flows.promises import world
-from tests.flows.story import Player, Until, act, at_once
+from tests.flows.story import Until, act
+from tests.together import Player, at_once
 
 pytestmark = [
     pytest.mark.processes,
