@@ -12,13 +12,12 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from simple_history.admin import SimpleHistoryAdmin
 from unfold.admin import ModelAdmin
 
 from approvals import rulebook
 from approvals.models import Approval, Decision, Policy
 from runs import actors
-from tools.window import Window
+from tools.window import History, Window
 
 
 def _shown(value: Any) -> SafeString:
@@ -26,7 +25,7 @@ def _shown(value: Any) -> SafeString:
 
 
 @admin.register(Approval)
-class ApprovalAdmin(SimpleHistoryAdmin, Window):
+class ApprovalAdmin(History, Window):
     """What people were asked, and what became of it."""
 
     list_display = ["id", "title", "state", "risk", "policy", "expires_at", "decided_by"]
@@ -34,7 +33,6 @@ class ApprovalAdmin(SimpleHistoryAdmin, Window):
     search_fields = ["id", "run__id", "step_id", "title", "digest"]
     list_select_related = ["group"]
     date_hierarchy = "created_at"
-    history_list_display = ["actor"]
     exclude = ["arguments", "preview", "evidence", "facts"]
     readonly_fields = ["arguments_shown", "preview_shown", "evidence_shown", "facts_shown"]
 
@@ -84,7 +82,7 @@ class PolicyForm(forms.ModelForm):  # type: ignore[type-arg]
 
 
 @admin.register(Policy)
-class PolicyAdmin(SimpleHistoryAdmin, ModelAdmin):
+class PolicyAdmin(History, ModelAdmin):
     """Saving makes a new version, in force at once; the versions before it stay as they were."""
 
     form = PolicyForm
@@ -93,7 +91,6 @@ class PolicyAdmin(SimpleHistoryAdmin, ModelAdmin):
     search_fields = ["name", "purpose", "note"]
     list_select_related = ["group"]
     ordering = ["-active", "order", "name", "-version"]
-    history_list_display = ["actor"]
     actions = ["put_in_force"]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Policy | None = None) -> list[str]:

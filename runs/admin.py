@@ -12,11 +12,10 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
-from simple_history.admin import SimpleHistoryAdmin
 
 from runs.models import JournalEntry, Run, Step, Worker
 from tools.preview import plain_text
-from tools.window import Window
+from tools.window import History, Window
 
 TECHNICAL = "runs.view_technical"
 LINES = 20
@@ -47,7 +46,7 @@ def _lines(rows: Iterable[tuple[Any, ...]]) -> SafeString:
 
 
 @admin.register(Run)
-class RunAdmin(SimpleHistoryAdmin, Classed):
+class RunAdmin(History, Classed):
     """Every run, with its latest journal lines and its steps."""
 
     list_display = ["id", "workflow", "state", "intent", "requester", "created_at", "finished_at"]
@@ -57,7 +56,6 @@ class RunAdmin(SimpleHistoryAdmin, Classed):
     date_hierarchy = "created_at"
     ordering = ["-created_at"]
     technical = ["input", "output", "head_hash"]
-    history_list_display = ["actor"]
     readonly_fields = ["page", "latest_lines", "steps_so_far", "input_shown", "output_shown"]
 
     @admin.display(description="Its page")
@@ -83,7 +81,7 @@ class RunAdmin(SimpleHistoryAdmin, Classed):
 
 
 @admin.register(Step)
-class StepAdmin(SimpleHistoryAdmin, Classed):
+class StepAdmin(History, Classed):
     """Every recorded act."""
 
     list_display = ["id", "run_id", "path", "kind", "name", "state", "attempt", "started_at", "finished_at"]
@@ -91,7 +89,6 @@ class StepAdmin(SimpleHistoryAdmin, Classed):
     search_fields = ["id", "run__id", "name", "key"]
     ordering = ["-started_at"]
     technical = ["arguments", "result", "error"]
-    history_list_display = ["actor"]
     readonly_fields = ["arguments_shown", "result_shown", "error_shown"]
 
     @admin.display(description="Arguments")

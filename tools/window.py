@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.core.exceptions import PermissionDenied
 from django.db.models import Model
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from simple_history.admin import SimpleHistoryAdmin
 from unfold.admin import ModelAdmin
 
 
@@ -24,3 +26,20 @@ class Window(ModelAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False
+
+
+class History(SimpleHistoryAdmin):
+    """The history of a row, to be read alone; who changed it is the actor on record.
+
+    Without this the page of an old version takes a POST, and writes it, from whoever may look at it:
+    SIMPLE_HISTORY_REVERT_DISABLED hides the button and no more.
+    """
+
+    history_list_display = ["actor"]
+
+    def history_form_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        """The row as it was; by GET alone."""
+        if request.method not in ("GET", "HEAD"):
+            raise PermissionDenied("History is not changed.")
+        response: HttpResponse = super().history_form_view(request, *args, **kwargs)
+        return response
