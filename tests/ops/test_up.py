@@ -23,6 +23,7 @@ pytestmark = [
     pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc"),
 ]
 SECONDS = 120
+READY = "Holdpoint is ready: http"
 
 
 @pytest.fixture
@@ -60,7 +61,8 @@ def refused(folder: Path, *arguments: str, **more: str) -> str:
 
 @contextmanager
 def launched(folder: Path, port: int, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A running launcher that answers; killed at the end if it still lives."""
+    """A running launcher that said it is ready; killed at the end if it still lives."""
+    before = said(folder).count(READY)
     with (
         (folder.parent / "up.out").open("ab") as output,
         subprocess.Popen(
@@ -73,8 +75,8 @@ def launched(folder: Path, port: int, *arguments: str) -> Iterator[subprocess.Po
         ) as launcher,
     ):
         try:
-            wait_until(lambda: healthy(port) or launcher.poll() is not None, SECONDS, pause=0.3)
-            assert healthy(port), (folder.parent / "up.out").read_text()
+            wait_until(lambda: said(folder).count(READY) > before or launcher.poll() is not None, SECONDS)
+            assert healthy(port), said(folder)
             yield launcher
         finally:
             launcher.kill()
@@ -94,7 +96,8 @@ def descendants(pid: int) -> list[int]:
 
 
 def said(folder: Path) -> str:
-    return (folder.parent / "up.out").read_text()
+    output = folder.parent / "up.out"
+    return output.read_text() if output.exists() else ""
 
 
 def test_it_starts_survives_its_own_death_and_goes_on(tmp_path: Path, port: int) -> None:
