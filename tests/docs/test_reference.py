@@ -37,9 +37,12 @@ def environment_names(tree: ast.AST) -> Iterator[tuple[str, str]]:
                 default = item.args[1] if len(item.args) > 1 else None
                 plain = isinstance(default, ast.Constant) and default.value not in ("", None)
                 yield str(name.value), str(default.value) if plain else ""  # type: ignore[union-attr]
-        elif isinstance(item, ast.Subscript) and isinstance(item.slice, ast.Constant):
-            if ast.unparse(item.value).endswith("environ"):
-                yield str(item.slice.value), ""
+        elif (
+            isinstance(item, ast.Subscript)
+            and isinstance(item.slice, ast.Constant)
+            and ast.unparse(item.value).endswith("environ")
+        ):
+            yield str(item.slice.value), ""
 
 
 def read_in_code() -> dict[str, str]:
