@@ -34,6 +34,13 @@ def test_links_resolve(page: Path) -> None:
             assert parts.fragment in anchors(file), target
 
 
+def test_every_promise_names_its_test() -> None:
+    promised = (ROOT / "README.md").read_text(encoding="utf-8").split("\n## What is promised\n")[1]
+    promises = promised.split("\n## ")[0].split("\n- ")[1:]
+    assert promises
+    assert [promise for promise in promises if "](tests/" not in promise] == []
+
+
 @pytest.mark.parametrize("page", pages(), ids=name_of)
 def test_words_are_plain_and_ours(page: Path) -> None:
     text = re.sub(r"`[^`]*`", "", prose(page))
