@@ -97,6 +97,13 @@
     document.addEventListener("visibilitychange", refresh);
     freshness("Refreshes every 15 s");
   }
+  // What is open already is not fetched again: ticks and typed text would go.
+  document.addEventListener("htmx:beforeRequest", (event) => {
+    const item = event.target.closest(".item[aria-current]");
+    if (!item || !document.getElementById("beside").offsetParent) return;
+    event.preventDefault();
+    document.querySelector("#beside [tabindex='-1']")?.focus();
+  });
   document.addEventListener("htmx:afterRequest", (event) => {
     const at = new Date().toTimeString().slice(0, 8);
     if (event.detail.successful) freshness(`Refreshed at ${at}`);
