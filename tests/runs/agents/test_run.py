@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
@@ -92,18 +93,18 @@ class TestRecord:
 
     def test_thirty_two_agents_wait_at_the_same_time(self) -> None:
         limits = Limits()
+        all_here = threading.Barrier(32)
 
         def one(number: int) -> str:
             def script(conversation: Conversation) -> Any:
-                time.sleep(0.2)
+                # Nobody gets past this before all of them are here: one after the other, they never would.
+                all_here.wait(timeout=60)
                 return [LOOK_UP, PROPOSE, Finish(f"{number}")][conversation.turn - 1]
 
             return str(play(Book(), None, definition=analyst(script, output=str, limits=limits)).output)
 
-        began = time.monotonic()
         with ThreadPoolExecutor(32) as pool:
             assert list(pool.map(one, range(32))) == [str(number) for number in range(32)]
-        assert 32 * 0.6 / (time.monotonic() - began) > 6
 
 
 class TestFinished:
