@@ -17,6 +17,7 @@ from runs.models import JournalEntry, Run, Step
 from runs.states import RunState
 from runs.status import Status, status_of
 from runs.waits import Wait, waits_of
+from tools.effects import Effect
 from tools.models import CallState, ToolCall
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 PAGE = 50
 STEPS_SHOWN = 200
 ENTRIES_SHOWN = 200
+CALLS_SHOWN = 500
+CHANGES_SHOWN = 200
 #: Shown in the strip even when there are none; the others appear once they exist.
 ALWAYS_COUNTED = (
     RunState.NEEDS_ATTENTION,
@@ -147,6 +150,7 @@ class Totals:
     cost: Decimal | None
     input_tokens: int
     output_tokens: int
+    calls: int
     retries: int
     effects: int  # writes and irreversible calls that are known to have happened
 
@@ -161,6 +165,7 @@ class RunDetail:
     steps: list[Step]
     step_count: int
     calls: list[ToolCall]
+    unknown: list[ToolCall]
     history: list[Any]
     totals: Totals
     scripted: bool
@@ -172,8 +177,8 @@ def run_detail(run_id: str, viewer: User) -> RunDetail:
     if run is None:
         raise NotFound(f"There is no run {run_id}; check the id, or look for it in the list of runs.")
     steps = list(run.steps.order_by("position")[: STEPS_SHOWN + 1])
-    calls = list(ToolCall.objects.filter(run_id=run.id).order_by("started_at", "attempt"))
-    history = list(run.history.order_by("-history_date", "-history_id"))
+    all_calls = ToolCall.objects.filter(run_id=run.id).order_by("started_at", "attempt")
+    history = list(run.history.order_by("-history_date", "-history_id")[:CHANGES_SHOWN])
     waits = waits_of([run.id], viewer).get(run.id, []) if run.state == RunState.WAITING else []
     listens = run.state != RunState.QUEUED or workers.anyone_listens_to(run.queue)
     status = status_of(run, steps, waits, since=_since(run, history), worker_listens=listens)
@@ -183,9 +188,10 @@ def run_detail(run_id: str, viewer: User) -> RunDetail:
         waits=waits,
         steps=steps[:STEPS_SHOWN],
         step_count=run.steps.count() if len(steps) > STEPS_SHOWN else len(steps),
-        calls=calls,
+        calls=list(all_calls[:CALLS_SHOWN]),
+        unknown=list(all_calls.filter(state=CallState.UNKNOWN)),
         history=history,
-        totals=_totals(run, calls),
+        totals=_totals(run, all_calls),
         scripted=any(step.model.startswith("scripted") for step in steps),
     )
 
@@ -200,17 +206,23 @@ def _since(run: Run, history: list[Any]) -> datetime | None:
     return since
 
 
-def _totals(run: Run, calls: list[ToolCall]) -> Totals:
-    sums = run.steps.aggregate(
+def _totals(run: Run, calls: QuerySet[ToolCall]) -> Totals:
+    spent = run.steps.aggregate(
         cost=Sum("cost"), input_tokens=Sum("input_tokens"), output_tokens=Sum("output_tokens")
     )
-    done = [c for c in calls if c.state == CallState.SUCCEEDED and c.effect in ("write", "irreversible")]
+    happened = Q(state=CallState.SUCCEEDED, effect__in=[Effect.WRITE, Effect.IRREVERSIBLE])
+    made = calls.order_by().aggregate(
+        calls=Count("pk"),
+        retries=Count("pk", filter=Q(attempt__gt=1)),
+        effects=Count("pk", filter=happened),
+    )
     return Totals(
-        cost=sums["cost"],
-        input_tokens=sums["input_tokens"] or 0,
-        output_tokens=sums["output_tokens"] or 0,
-        retries=sum(call.attempt > 1 for call in calls),
-        effects=len(done),
+        cost=spent["cost"],
+        input_tokens=spent["input_tokens"] or 0,
+        output_tokens=spent["output_tokens"] or 0,
+        calls=made["calls"],
+        retries=made["retries"],
+        effects=made["effects"],
     )
 
 
@@ -237,9 +249,10 @@ def journal_page(run: Run, before: int = 0) -> JournalPage:
     return JournalPage(entries, earlier, later)
 
 
-def permissions_of_calls(run: Run) -> dict[str, dict[str, str]]:
-    """By step: the policy under which its call was let through, and the approval that was used."""
-    rows = run.journal.filter(kind="call.started").order_by("seq").values_list("step_id", "content")
+def permissions_of_calls(run: Run, calls: list[ToolCall]) -> dict[str, dict[str, str]]:
+    """By step of these calls: the policy under which it was let through, and the approval that was used."""
+    started = run.journal.filter(kind="call.started", step_id__in={call.step_id for call in calls})
+    rows = started.order_by("seq").values_list("step_id", "content")
     found: dict[str, dict[str, str]] = {}
     for step_id, content in rows:
         if content and content.get("policy"):

@@ -17,7 +17,6 @@ from runs.forms import ResumeForm
 from runs.queries import RunDetail, RunFilter
 from runs.states import RunState
 from runs.timeline import draw
-from tools.models import CallState
 
 SEE = "runs.view_run"
 #: The tabs of a run's page: the word on it, and who may open it beyond those who may see runs.
@@ -94,7 +93,7 @@ def _page(
         "problem": problem,
         "may_resume": viewer.has_perm("runs.control_run") and detail.run.state == RunState.NEEDS_ATTENTION,
         "technical": viewer.has_perm("runs.view_technical"),
-        "unknown_calls": [call for call in detail.calls if call.state == CallState.UNKNOWN],
+        "unknown_calls": detail.unknown,
         "may_settle": viewer.has_perm("tools.settle_toolcall"),
         **_content_of(tab, detail, request),
     }
@@ -106,7 +105,7 @@ def _content_of(tab: str, detail: RunDetail, request: HttpRequest) -> dict[str, 
         before = request.GET.get("before", "0")
         return {"journal": queries.journal_page(detail.run, int(before) if before.isdecimal() else 0)}
     if tab == "calls":
-        return {"let_through": queries.permissions_of_calls(detail.run)}
+        return {"let_through": queries.permissions_of_calls(detail.run, detail.calls)}
     if tab == "history":
         return {}
     now = timezone.now()

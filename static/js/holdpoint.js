@@ -92,10 +92,11 @@
       window.htmx?.trigger(list, "refresh");
     }
   }
-  if (document.querySelector("[data-refresh]")) {
+  const fresh = document.querySelector("[data-refresh]");
+  if (fresh) {
     setInterval(refresh, 15000);
     document.addEventListener("visibilitychange", refresh);
-    freshness("Refreshes every 15 s");
+    freshness(`${fresh.dataset.refresh} refreshes every 15 s`);
   }
   // What is open already is not fetched again: ticks and typed text would go.
   document.addEventListener("htmx:beforeRequest", (event) => {
