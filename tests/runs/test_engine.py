@@ -12,7 +12,8 @@ from pydantic import BaseModel
 from runs import engine, journal, services, workflow
 from runs.context import Run
 from runs.engine import Outcome
-from runs.models import JournalEntry, Run as RunRow, Step
+from runs.models import JournalEntry, Step
+from runs.models import Run as RunRow
 from runs.states import RunState, StepState
 from tools.contract import IdempotencyKey
 from tools.failures import Refused, Transient

@@ -57,7 +57,7 @@ class TestPresence:
         try:
             with connection.cursor() as cursor:
                 cursor.execute(
-                    "SELECT pg_terminate_backend(pid, 5000) FROM pg_locks WHERE locktype = 'advisory' AND granted"
+                    "SELECT pg_terminate_backend(pid, 5000) FROM pg_locks WHERE locktype = 'advisory'"
                 )
             assert workers._lock_for(worker_id).is_free()
             absence = workers.Presence().of(worker_id)
