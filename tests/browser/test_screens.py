@@ -134,6 +134,7 @@ class TestLooks:
 
     def test_colours_follow_the_system_until_somebody_chooses(self, visit: Visits) -> None:
         def ground(window: Visit) -> str:
+            window.page.wait_for_load_state()
             return str(window.page.evaluate("getComputedStyle(document.body).backgroundColor"))
 
         light, dark = visit("bea", color_scheme="light"), visit("bea", color_scheme="dark")
