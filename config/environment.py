@@ -30,13 +30,16 @@ def words(name: str, default: str = "", environ: Mapping[str, str] = os.environ)
     return [word.strip() for word in environ.get(name, default).split(",") if word.strip()]
 
 
-def whole(name: str, default: int, environ: Mapping[str, str] = os.environ) -> int:
-    """The whole number a variable holds."""
+def whole(name: str, default: int, environ: Mapping[str, str] = os.environ, *, least: int = 0) -> int:
+    """The whole number a variable holds, which is not below `least`."""
     value = environ.get(name, str(default))
     try:
-        return int(value)
+        number = int(value)
     except ValueError:
         raise ImproperlyConfigured(f"{name} is {value!r}: write a whole number.") from None
+    if number < least:
+        raise ImproperlyConfigured(f"{name} is {value!r}: write {least} or more.")
+    return number
 
 
 def data_folder(place: str | Path) -> Path:

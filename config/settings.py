@@ -152,8 +152,8 @@ CELERY_BEAT_SCHEDULE = {
 
 # Whole seconds: how long a silent worker keeps a run, and how much longer than a timeout a lease lasts.
 # Shorter: another worker takes over sooner. Longer: short stalls cost nothing.
-HOLDPOINT_LEASE_SECONDS = environment.whole("HOLDPOINT_LEASE_SECONDS", 30)
-HOLDPOINT_LEASE_MARGIN = environment.whole("HOLDPOINT_LEASE_MARGIN", 10)
+HOLDPOINT_LEASE_SECONDS = environment.whole("HOLDPOINT_LEASE_SECONDS", 30, least=1)
+HOLDPOINT_LEASE_MARGIN = environment.whole("HOLDPOINT_LEASE_MARGIN", 10, least=1)
 
 # --- People ------------------------------------------------------------------------------------
 

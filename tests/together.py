@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import traceback
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 from multiprocessing.synchronize import Barrier
@@ -30,19 +31,25 @@ def at_once(rounds: int, players: Sequence[Player]) -> list[tuple[Any, ...]]:
         child.start()
         theirs.close()
         children.append((child, mine))
-    told = [pipe.recv() if pipe.poll(120) else [] for _, pipe in children]
+    told = [pipe.recv() if pipe.poll(120) else (None, "a player said nothing") for _, pipe in children]
     for child, pipe in children:
         child.join(10)
         pipe.close()
-        assert child.exitcode == 0, f"a player ended with code {child.exitcode}"
-    return list(zip(*told, strict=True))
+    failures = [failure for _, failure in told if failure]
+    assert not failures, "\n".join(failures)
+    return list(zip(*(said for said, _ in told), strict=True))
 
 
 def _play(player: Player, rounds: int, barrier: Barrier, pipe: Connection) -> None:
-    connection.ensure_connection()
-    said = []
-    for number in range(rounds):
-        barrier.wait(60)
-        said.append(player(number))
-    pipe.send(said)
-    connection.close()
+    said: list[Any] = []
+    try:
+        for number in range(rounds):
+            connection.ensure_connection()
+            barrier.wait(60)
+            said.append(player(number))
+        pipe.send((said, ""))
+    except Exception:
+        barrier.abort()
+        pipe.send((None, traceback.format_exc()))
+    finally:
+        connection.close()

@@ -29,6 +29,11 @@ class TestWords:
         with pytest.raises(ImproperlyConfigured, match="write a whole number"):
             environment.whole("X", 3, {"X": "three"})
 
+    def test_whole_refuses_what_is_too_little(self) -> None:
+        assert environment.whole("X", 3, {"X": "1"}, least=1) == 1
+        with pytest.raises(ImproperlyConfigured, match="write 1 or more"):
+            environment.whole("X", 3, {"X": "0"}, least=1)
+
     def test_words(self) -> None:
         assert environment.words("X", "", {"X": " a, b ,,c"}) == ["a", "b", "c"]
 

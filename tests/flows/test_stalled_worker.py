@@ -15,7 +15,7 @@ from tests.flows.promises import world
 from tests.flows.story import Until, act
 from tests.record import everything
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, pytest.mark.usefixtures("short_leases")]
 
 
 def stall(worker: WorkerProcess) -> None:

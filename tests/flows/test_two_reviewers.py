@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from typing import Any
 
@@ -24,11 +25,15 @@ pytestmark = [
 ROUNDS = 20
 
 
-def reviewer(person: User, verdict: str, asked: list[tuple[str, str]]) -> Player:
-    """Somebody who says `verdict` to the request of each round, and tells what came of it."""
+def reviewer(person: User, verdict: str, asked: list[tuple[str, str]], side: int) -> Player:
+    """Somebody who says `verdict` to the request of each round, and tells what came of it.
+
+    In every other round the other one is a millisecond ahead, which is less than a decision takes.
+    """
 
     def say(number: int) -> Any:
         approval_id, digest = asked[number]
+        time.sleep(0.001 * ((number + side) % 2))
         try:
             services.decide(
                 approval_id, by=person, verdict=verdict, digest=digest, reason="Because.", next="continue"
@@ -50,7 +55,7 @@ def test_one_of_them_decides_and_the_other_is_told_who_when_and_what(
     until(lambda: all(stage.asks(run) for run in runs), 60)
     asked = [(one.pk, one.digest) for one in (stage.approval(run) for run in runs)]
     # The worker stays at work meanwhile: it carries out what was decided while the next round is on.
-    rounds = at_once(ROUNDS, [reviewer(bea, "approve", asked), reviewer(carl, second, asked)])
+    rounds = at_once(ROUNDS, [reviewer(bea, "approve", asked, 0), reviewer(carl, second, asked, 1)])
     until(lambda: Run.objects.filter(state="succeeded").count() == ROUNDS, 60)
 
     winners: Counter[str] = Counter()
