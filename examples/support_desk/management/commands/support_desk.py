@@ -1,4 +1,4 @@
-"""``support_desk load``: a data folder into the shop; ``play``: a file of cases, with a judge at the end."""
+"""``support_desk load``: a folder into the shop; ``demo``: a shop of our own; ``play``: cases and a judge."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
+from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
@@ -17,6 +18,7 @@ from django.core.management.base import BaseCommand, CommandError
 from examples.support_desk import loading
 from examples.support_desk.cases import Case, read_cases
 from examples.support_desk.crew import Crew
+from examples.support_desk.demo import load_demo
 from examples.support_desk.folder import BadData, read_shop
 from examples.support_desk.play import Play, Report
 from examples.support_desk.stage import EFFECTS, NoStage, run_on_stage
@@ -35,7 +37,7 @@ def at_least_one(text: str) -> int:
 class Command(BaseCommand):
     """Each verb is one method."""
 
-    help = "The support desk: load a shop, play cases."
+    help = "The support desk: load a shop or the demo, play cases."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
@@ -48,6 +50,7 @@ class Command(BaseCommand):
             action="store_true",
             help="put records that have changed since back to what the files say",
         )
+        verbs.add_parser("demo", help="a small shop of made-up people, and a case for each way one can go")
         play = verbs.add_parser("play", help="play a file of cases on a database and broker of its own")
         play.add_argument(
             "--data", required=True, type=Path, metavar="DIR", help="holds users.json and so on"
@@ -84,6 +87,12 @@ class Command(BaseCommand):
             self._say(result.sentence)
         if any(result.differing for result in results):
             self._say("Records that differ were left as they are; --replace puts them back.")
+
+    def _demo(self, **options: Any) -> None:
+        people = ensure_demo_people(settings.HOLDPOINT_DATA)
+        omar = next(person.username for person in people if person.role == "operators")
+        started = load_demo(actors.user(omar))
+        self._say(f"  {len(started)} cases are queued." if started else "  The demo's cases are all there.")
 
     def _play(self, data: Path, tasks: Path, stage: Path | None, **options: Any) -> None:
         cases = read_cases(tasks)[: options["limit"]]

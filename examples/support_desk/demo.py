@@ -1,0 +1,100 @@
+"""What there is to see when one has just started: a small shop, and a case for each way that one can go."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from examples.support_desk import loading
+from examples.support_desk.demo_shop import DEMO_SHOP
+from runs import services
+from runs.models import Run
+
+SOURCE = "demo"
+#: What each case is for, its workflow and its input. Omar asks for all of them, so Ana and Ben may decide.
+CASES: tuple[tuple[str, str, dict[str, Any]], ...] = (
+    (
+        "Refund a broken cup to Maya Lind",
+        "support.refund",
+        {
+            "order_id": "#H1001",
+            "claim": "One of the two cups arrived in pieces.",
+            "item_ids": ["p-cup-blue"],
+            "asked": "18.40",
+        },
+    ),
+    (
+        "Refund a broken chair to Tobias Okoro",
+        "support.refund",
+        {
+            "order_id": "#H1003",
+            "claim": "The chair's gas spring gives way. I do not want another one.",
+            "item_ids": ["p-chair-grey"],
+            "asked": "489.00",
+        },
+    ),
+    (
+        "Refund a lost cup to Irene Castel",
+        "support.refund",
+        {
+            "order_id": "#H1006",
+            "claim": "The parcel never came.",
+            "item_ids": ["p-cup-sand"],
+            "asked": "18.40",
+        },
+    ),
+    (
+        "Refund a silent headset to Nadir Hale, who asks for the whole order",
+        "support.refund",
+        {
+            "order_id": "#H1007",
+            "claim": "The headset is silent on one side. I want my money back for all of it.",
+            "item_ids": ["p-headset-white"],
+            "asked": "193.40",
+        },
+    ),
+    (
+        "Cancel Nadir Hale's chair",
+        "support.request",
+        {
+            "customer_id": "nadir_hale",
+            "request": "Please cancel my order #H1008, I have found another chair.",
+            "calls": [
+                {"tool": "find_user_id_by_email", "arguments": {"email": "nadir.hale@example.com"}},
+                {"tool": "get_order_details", "arguments": {"order_id": "#H1008"}},
+                {
+                    "tool": "cancel_pending_order",
+                    "arguments": {"order_id": "#H1008", "reason": "no longer needed"},
+                },
+            ],
+        },
+    ),
+    (
+        "Cancel an order of Maya Lind's that was delivered already",
+        "support.request",
+        {
+            "customer_id": "maya_lind",
+            "request": "Cancel #H1001, I ordered it by mistake.",
+            "calls": [
+                {"tool": "get_order_details", "arguments": {"order_id": "#H1001"}},
+                {
+                    "tool": "cancel_pending_order",
+                    "arguments": {"order_id": "#H1001", "reason": "ordered by mistake"},
+                },
+            ],
+        },
+    ),
+)
+
+
+def load_demo(actor: str) -> list[Run]:
+    """Put the demo shop into the live shop and ask, as `actor`, for the cases that nobody asked for yet.
+
+    Safe to repeat: what is there stays as it is. Returns the runs that were started.
+    """
+    loading.put(DEMO_SHOP)
+    there = set(Run.objects.filter(source=SOURCE).values_list("intent", flat=True))
+    return [
+        services.start_run(name, value, actor=actor, intent=intent, source=SOURCE)
+        for intent, name, value in CASES
+        if intent not in there
+    ]

@@ -1,0 +1,77 @@
+"""The demo: each case goes its own way, and loading it again changes nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from django.contrib.auth.models import User
+
+from approvals.models import Approval
+from approvals.services import decide
+from examples.support_desk.demo import CASES, load_demo
+from examples.support_desk.models import Message, Payment
+from ops.demo_people import ensure_demo_people
+from runs import engine
+from runs.models import Run
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+OMAR = "user:omar"
+
+
+@pytest.fixture(autouse=True)
+def people(tmp_path: Path) -> None:
+    ensure_demo_people(tmp_path)
+
+
+def play() -> dict[str, Run]:
+    """Load the demo and take every run as far as it goes."""
+    load_demo(OMAR)
+    for run in Run.objects.filter(state="queued"):
+        engine.advance(run.id, "wrk_test")
+    return {run.intent: run for run in Run.objects.all()}
+
+
+class TestLoadDemo:
+    def test_each_case_goes_its_own_way(self) -> None:
+        runs = play()
+        assert [runs[intent].state for intent, *_ in CASES] == [
+            "succeeded",  # small: paid by itself
+            "waiting",  # large
+            "waiting",  # small and odd
+            "waiting",  # large, and more than is due
+            "succeeded",
+            "succeeded",  # with the shop's refusal on record
+        ]
+        assert runs[CASES[-1][0]].output["refused"]
+        assert Approval.objects.filter(state="pending").count() == 3
+
+    def test_a_draft_that_is_sent_back_comes_back_smaller(self) -> None:
+        run = play()[CASES[3][0]]
+        ana = User.objects.get(username="ana")
+        first = Approval.objects.get(run=run)
+        decide(
+            first.pk,
+            by=ana,
+            verdict="reject",
+            digest=first.digest,
+            reason="The headset only",
+            next="send_back",
+        )
+        engine.advance(run.id, "wrk_test")
+        second = Approval.objects.get(run=run, state="pending")
+        assert (first.arguments["amount"], second.arguments["amount"]) == ("193.40", "129.50")
+        decide(second.pk, by=ana, verdict="approve", digest=second.digest)
+        engine.advance(run.id, "wrk_test")
+        run.refresh_from_db()
+        assert run.output["outcome"] == "refunded"
+        assert run.output["receipt"]["transaction_id"]
+        assert Payment.objects.filter(order__number="#H1007", kind="refund").count() == 1
+        assert Message.objects.filter(order_number="#H1007").exists()
+
+    def test_it_may_be_loaded_again(self) -> None:
+        play()
+        before = Run.objects.count()
+        assert load_demo(OMAR) == []
+        assert Run.objects.count() == before
