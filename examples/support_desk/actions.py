@@ -139,9 +139,8 @@ def _order_lines(before: Record, after: Record) -> list[Change]:
         for old, new in zip(before["items"], after["items"], strict=True)
         if old != new
     ]
-    for line in after["payment_history"][len(before["payment_history"]) :]:
-        sign = "-" if line["transaction_type"] == "refund" else "+"
-        lines.append(Change(f"Ledger: {line['payment_method_id']}", "", f"{sign}{line['amount']} {CURRENCY}"))
+    if after["payment_history"] != before["payment_history"]:
+        lines += _money_lines(before["payment_history"], after["payment_history"])
     returned, wanted = (
         after.get("return_items") or after.get("exchange_items"),
         after.get("exchange_new_items"),
@@ -151,6 +150,35 @@ def _order_lines(before: Record, after: Record) -> list[Change]:
     if wanted and wanted != before.get("exchange_new_items"):
         lines.append(Change("Items sent instead", "", ", ".join(wanted)))
     return lines
+
+
+def _money_lines(before: list[Record], after: list[Record]) -> list[Change]:
+    """What the order has cost, and what has gone back to or come from each method, before and after."""
+    old, new = _totals(before), _totals(after)
+    left = [f"{_paid(total):.2f} {CURRENCY}" for total in (old, new)]
+    words = {"refund": "Paid back to", "payment": "Charged to"}
+    moved = [
+        Change(
+            f"{words[kind]} {method}",
+            f"{old.get((kind, method), 0):.2f} {CURRENCY}",
+            f"{sum_:.2f} {CURRENCY}",
+        )
+        for (kind, method), sum_ in new.items()
+        if sum_ != old.get((kind, method))
+    ]
+    return [Change("Paid for the order", *left), *moved]
+
+
+def _totals(history: list[Record]) -> dict[tuple[str, str], Decimal]:
+    totals: dict[tuple[str, str], Decimal] = {}
+    for line in history:
+        place = line["transaction_type"], line["payment_method_id"]
+        totals[place] = totals.get(place, Decimal(0)) + Decimal(str(line["amount"]))
+    return totals
+
+
+def _paid(totals: Mapping[tuple[str, str], Decimal]) -> Decimal:
+    return sum((total if kind == "payment" else -total for (kind, _), total in totals.items()), Decimal(0))
 
 
 def _customer_lines(before: Record, after: Record) -> list[Change]:

@@ -14,9 +14,8 @@ from examples.support_desk.records import Record
 from tools.contract import cents
 from tools.failures import Refused
 
-SMALL = Decimal(
-    "50.00"
-)  # US dollars; up to here a refund waits in the evening's batch and can be taken out again
+# US dollars; up to here a refund waits in the evening's batch and can be taken out again.
+SMALL = Decimal("50.00")
 _MANY_REFUNDED = 2
 
 _SUM = re.compile(r"[0-9+\-*/(). ]{1,200}")
