@@ -17,8 +17,8 @@ from runs.models import JournalEntry, Run, Step, Worker
 from tests.flows.promises import workflows, world
 from tests.flows.story import Until
 
-# Seconds, in stories about leases that end. Elsewhere they last as long as in production: from a worker that is
-# proven to be gone, runs are taken without waiting.
+# Seconds, in stories about leases that end. Elsewhere they last as long as in production: whoever is proven
+# to be gone loses its runs at once.
 SHORT_LEASE, SHORT_MARGIN = 2, 1
 ALL_QUEUES = ("runs", "agents", "caretakers")
 
