@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from django.db.models import QuerySet
 
-from examples.support_desk import records
+from examples.support_desk import effects, records
 from examples.support_desk.models import LIVE, Customer, Item, Order, Payment, PaymentMethod, Product
 from examples.support_desk.records import Record
 from tools.failures import Refused
@@ -131,6 +131,12 @@ class Desk:
             method.customer = customer
         PaymentMethod.objects.bulk_create([method for method in methods if method.pk is None])
         PaymentMethod.objects.bulk_update([method for method in methods if method.pk], ["balance"])
+
+
+def visit(shop: str) -> Desk:
+    """A desk to read from; the way to the shop takes its time."""
+    effects.take_time()
+    return Desk(shop)
 
 
 def transaction_id(key: str, order: str, position: int) -> str:

@@ -31,6 +31,7 @@ WORKFLOW = "support.request"
 #: Seconds without any progress after which the rest counts as stuck.
 PATIENCE = 120.0
 SAY_EVERY = 2.0
+LOOK_EVERY = 0.1
 
 Say = Callable[[str], None]
 
@@ -83,7 +84,7 @@ class Play:
         began = time.monotonic()
         self._start(requester)
         with self._crew:
-            self._attend(reviewers)
+            self._attend(reviewers, requester)
         self._say("Comparing the shop with what is expected …")
         return self._judge(time.monotonic() - began)
 
@@ -104,10 +105,10 @@ class Play:
             self._runs[run.id] = case
         self._say(f"{len(self._runs)} runs are queued.")
 
-    def _attend(self, reviewers: Sequence[User]) -> None:
+    def _attend(self, reviewers: Sequence[User], requester: str) -> None:
         said = moved = time.monotonic()
-        progress, next_kill = (-1, -1), self._next_kill(0)
-        while (left := self._left()) and time.monotonic() - moved < PATIENCE:
+        progress, next_kill = (-1, -1), _next_kill(0)
+        while (left := self._left(requester)) and time.monotonic() - moved < PATIENCE:
             decide_all(reviewers)
             done = ToolCall.objects.exclude(state="started").count()
             if (now := time.monotonic()) - said >= SAY_EVERY:
@@ -117,16 +118,15 @@ class Play:
                 progress, moved = (left, done), now
             if self._kill and done >= next_kill:
                 self._crew.kill_one()
-                next_kill = self._next_kill(done)
+                next_kill = _next_kill(done)
             self._crew.look_after()
-            time.sleep(random.uniform(0.05, 0.2))  # noqa: S311 - so that kills fall at any moment
+            time.sleep(LOOK_EVERY)
 
-    def _left(self) -> int:
+    def _left(self, requester: str) -> int:
         """Runs that go on; those that need a person to look would wait for ever."""
+        if self._kill:
+            resume_the_killed(requester)
         return Run.objects.exclude(state__in=[*RUN_ENDED, RunState.NEEDS_ATTENTION]).count()
-
-    def _next_kill(self, done: int) -> int:
-        return done + random.randint(3, 14)  # noqa: S311 - chaos needs no secrets
 
     def _progress(self, left: int) -> str:
         killed = f", {self._crew.killed} workers killed" if self._kill else ""
@@ -160,6 +160,18 @@ def decide_all(reviewers: Sequence[User]) -> None:
             approvals.decide(approval.pk, by=person, verdict="approve", digest=approval.digest, client="play")
         except ApprovalError as refusal:
             logger.info("not decided: %s", refusal)
+
+
+def _next_kill(done: int) -> int:
+    """After how many calls the next worker is killed: often, but not so often that nothing gets done."""
+    return done + random.randint(8, 24)  # noqa: S311 - chaos needs no secrets
+
+
+def resume_the_killed(actor: str) -> None:
+    """Let runs go on that were killed so often that they are taken for the cause, as an operator would."""
+    for run in Run.objects.filter(state=RunState.NEEDS_ATTENTION):
+        if (run.attention or {}).get("code") == "poison":
+            services.resume_run(run.id, actor=actor, reason="Its workers were killed on purpose.")
 
 
 def judge(run_id: str, case: Case) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from examples.support_desk import catalogue, customers, money, records, refund_tools
-from examples.support_desk.desk import Desk
+from examples.support_desk.desk import visit
 from examples.support_desk.models import LIVE
 from examples.support_desk.parameters import ItemIds, MethodId, OrderId, Shop
 from examples.support_desk.records import Address, CustomerRecord, OrderRecord, ProductRecord
@@ -22,31 +22,31 @@ __all__ = ["refund_tools"]
 @tool(effect="read", timeout=10)
 def find_user_id_by_email(email: str, *, shop: Shop = LIVE) -> str:
     """Find a customer's number by their exact e-mail address."""
-    return customers.by_email(Desk(shop), email).number
+    return customers.by_email(visit(shop), email).number
 
 
 @tool(effect="read", timeout=10)
 def find_user_id_by_name_zip(first_name: str, last_name: str, zip: str, *, shop: Shop = LIVE) -> str:
     """Find a customer's number by first name, last name and zip code."""
-    return customers.by_name_and_zip(Desk(shop), first_name, last_name, zip).number
+    return customers.by_name_and_zip(visit(shop), first_name, last_name, zip).number
 
 
 @tool(effect="read", timeout=10)
 def get_user_details(user_id: str, *, shop: Shop = LIVE) -> CustomerRecord:
     """A customer's name, address, e-mail, payment methods and order numbers."""
-    return records.of_customer(Desk(shop).customer(user_id))
+    return records.of_customer(visit(shop).customer(user_id))
 
 
 @tool(effect="read", timeout=10)
 def get_order_details(order_id: OrderId, *, shop: Shop = LIVE) -> OrderRecord:
     """An order's items, status, address, parcels and payment history."""
-    return records.of_order(Desk(shop).order(order_id))
+    return records.of_order(visit(shop).order(order_id))
 
 
 @tool(effect="read", timeout=10)
 def get_product_details(product_id: str, *, shop: Shop = LIVE) -> ProductRecord:
     """A product's variants, with their options, prices and whether they are available."""
-    return records.of_product(Desk(shop).product(product_id))
+    return records.of_product(visit(shop).product(product_id))
 
 
 @tool(effect="read", timeout=10)
