@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from runs import budget
 from runs.agent import AgentDefinition
 from runs.agents.port import Approved, Decision, Held, Recorded, Usage
 from runs.models import Step
 from runs.states import StepState
 from runs.steps.proposal import Proposal
 from runs.steps.tool import review, run_tool
-from runs.stops import NeedsAttention
 from runs.turn import Turn
 from tools.canonical import digest, normalise
 from tools.contract import Tool
@@ -92,7 +92,7 @@ class AgentPort:
         turn = self.turn
         step = turn.find(path, kind, name, fingerprint)
         if step is None:
-            _within_budget(turn, kind)
+            budget.must_allow(turn, kind)
             model = arguments.get("model", "") if kind == "model" else ""
             step = turn.new_step(path, kind, name, fingerprint, arguments=arguments, model=model)
         else:
@@ -150,9 +150,3 @@ def _proposal(
         agent_version=str(agent.version),
         model=agent.model_identifier,
     )
-
-
-def _within_budget(turn: Turn, kind: str) -> None:
-    limit = turn.budget.model_requests
-    if kind == "model" and limit is not None and turn.count("model") >= limit:
-        raise turn.stop(NeedsAttention("budget", f"The budget of {limit} model requests is used up."))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from runs import gate
+from runs import budget, gate
 from runs.checkpoint import own_transaction
 from runs.gate import Go, Hold, Refuse
 from runs.models import Run, Step
@@ -13,7 +13,7 @@ from runs.steps.attempt import act, intend, recover, try_again
 from runs.steps.doubt import LOOK_AGAIN
 from runs.steps.proposal import Proposal, as_proposed, hook_call, new_step
 from runs.steps.record import give_up, outcome_of, refuse
-from runs.stops import Fenced, NeedsAttention, Suspend
+from runs.stops import Fenced, Suspend
 from runs.turn import Turn
 from tools.canonical import new_id
 from tools.failures import FailureClass, Refused, ToolError, classify
@@ -100,18 +100,10 @@ def _propose(turn: Turn, proposal: Proposal) -> Step:
 
 
 def _verdict(turn: Turn, proposal: Proposal, step_id: str) -> gate.Verdict:
-    _within_budget(turn, proposal)
+    budget.must_allow(turn, "tool")
     if proposal.tool.effect.changes_the_world:
         proposal.tool.check(hook_call(turn, proposal, step_id))
     return gate.installed().review(as_proposed(turn, proposal, step_id))
-
-
-def _within_budget(turn: Turn, proposal: Proposal) -> None:
-    limit = turn.budget.tool_calls
-    if limit is not None and turn.count("tool") >= limit:
-        raise turn.stop(
-            NeedsAttention("budget", f"The budget of {limit} tool calls is used up.", tool=proposal.tool.name)
-        )
 
 
 def _hold(turn: Turn, proposal: Proposal, step_id: str, hold: Hold) -> Step:
