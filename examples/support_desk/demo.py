@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.contrib.auth.models import User
+
+from approvals.models import Approval
+from approvals.services import decide
 from examples.support_desk import loading
 from examples.support_desk.demo_shop import DEMO_SHOP
-from runs import services
+from ops.launch.processes import wait_until
+from runs import engine, services, workers
+from runs.gate import Next
 from runs.models import Run
 
 SOURCE = "demo"
@@ -84,17 +90,54 @@ CASES: tuple[tuple[str, str, dict[str, Any]], ...] = (
         },
     ),
 )
+#: The one whose first draft a reviewer has read already, and sent back.
+SENT_BACK = (
+    "Refund an office chair in the wrong colour to Vera Stone",
+    "support.refund",
+    {
+        "order_id": "#H1009",
+        "claim": "One of the two chairs has the wrong colour. I want my money back.",
+        "item_ids": ["p-chair-green"],
+        "asked": "988.00",
+    },
+)
+WHY_SENT_BACK = "The grey chair is as ordered. Refund the green one alone."
+PATIENCE = 10.0  # seconds for a worker that was quicker than we to come to the first draft
 
 
-def load_demo(actor: str) -> list[Run]:
+def load_demo(actor: str, reviewer: User) -> list[Run]:
     """Put the demo shop into the live shop and ask, as `actor`, for the cases that nobody asked for yet.
 
     Safe to repeat: what is there stays as it is. Returns the runs that were started.
     """
     loading.put(DEMO_SHOP)
     there = set(Run.objects.filter(source=SOURCE).values_list("intent", flat=True))
-    return [
+    started = [
         services.start_run(name, value, actor=actor, intent=intent, source=SOURCE)
-        for intent, name, value in CASES
+        for intent, name, value in (*CASES, SENT_BACK)
         if intent not in there
     ]
+    for run in started:
+        if run.intent == SENT_BACK[0]:
+            _send_back(run, reviewer)
+    return started
+
+
+def _send_back(run: Run, reviewer: User) -> None:
+    """Have the reviewer send the first draft back; it is made here and now if no worker makes it."""
+    worker = workers.ThisWorker("", "threads")
+    try:
+        engine.advance(run.id, worker.id)
+        wait_until(lambda: Approval.objects.pending().filter(run=run).exists(), PATIENCE)
+    finally:
+        worker.leave()
+    for first in Approval.objects.pending().filter(run=run):
+        decide(
+            first.pk,
+            by=reviewer,
+            verdict="reject",
+            digest=first.digest,
+            reason=WHY_SENT_BACK,
+            next=Next.SEND_BACK,
+            client="demo",
+        )

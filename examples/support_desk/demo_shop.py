@@ -67,6 +67,7 @@ MAYA = _address("12 Harbor Lane", "Portland", "ME", "04101")
 TOBIAS = _address("480 Alder Street", "Seattle", "WA", "98104")
 IRENE = _address("77 Mill Road", "Austin", "TX", "78701")
 NADIR = _address("9 Orchard Court", "Denver", "CO", "80202")
+VERA = _address("31 Quarry Street", "Tucson", "AZ", "85701")
 LOCKER = _address("Parcel locker 311", "Reno", "NV", "89501")
 
 CUSTOMERS = {
@@ -78,6 +79,7 @@ CUSTOMERS = {
     "nadir_hale": _customer(
         "Nadir", "Hale", NADIR, [_card("7713"), _gift_card("0042", "80.00")], "#H1007", "#H1008"
     ),
+    "vera_stone": _customer("Vera", "Stone", VERA, [_card("6204")], "#H1009"),
 }
 
 
@@ -161,6 +163,14 @@ _ORDERS = [
         [_item(_LAMP, "black"), _item(_HEADSET, "white")],
     ),
     _order("#H1008", "nadir_hale", "pending", "credit_card_7713", "489.00", [_item(_CHAIR, "grey")]),
+    _order(
+        "#H1009",
+        "vera_stone",
+        "delivered",
+        "credit_card_6204",
+        "988.00",
+        [_item(_CHAIR, "grey"), _item(_CHAIR, "green")],
+    ),
 ]
 
 DEMO_SHOP = ShopData(

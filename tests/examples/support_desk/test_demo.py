@@ -9,7 +9,7 @@ from django.contrib.auth.models import User
 
 from approvals.models import Approval
 from approvals.services import decide
-from examples.support_desk.demo import CASES, load_demo
+from examples.support_desk.demo import CASES, SENT_BACK, load_demo
 from examples.support_desk.models import Message, Payment
 from ops.demo_people import ensure_demo_people
 from runs import engine
@@ -25,9 +25,13 @@ def people(tmp_path: Path) -> None:
     ensure_demo_people(tmp_path)
 
 
+def ben() -> User:
+    return User.objects.get(username="ben")
+
+
 def play() -> dict[str, Run]:
     """Load the demo and take every run as far as it goes."""
-    load_demo(OMAR)
+    load_demo(OMAR, ben())
     for run in Run.objects.filter(state="queued"):
         engine.advance(run.id, "wrk_test")
     return {run.intent: run for run in Run.objects.all()}
@@ -45,7 +49,7 @@ class TestLoadDemo:
             "succeeded",  # with the shop's refusal on record
         ]
         assert runs[CASES[-1][0]].output["refused"]
-        assert Approval.objects.filter(state="pending").count() == 3
+        assert Approval.objects.filter(state="pending").count() == 4
 
     def test_a_draft_that_is_sent_back_comes_back_smaller(self) -> None:
         run = play()[CASES[3][0]]
@@ -70,8 +74,15 @@ class TestLoadDemo:
         assert Payment.objects.filter(order__number="#H1007", kind="refund").count() == 1
         assert Message.objects.filter(order_number="#H1007").exists()
 
+    def test_one_draft_was_sent_back_already(self) -> None:
+        run = play()[SENT_BACK[0]]
+        first = Approval.objects.get(run=run, state="rejected")
+        second = Approval.objects.get(run=run, state="pending")
+        assert (first.arguments["amount"], second.arguments["amount"]) == ("988.00", "499.00")
+        assert first.reason in second.why
+
     def test_it_may_be_loaded_again(self) -> None:
         play()
         before = Run.objects.count()
-        assert load_demo(OMAR) == []
+        assert load_demo(OMAR, ben()) == []
         assert Run.objects.count() == before

@@ -39,20 +39,20 @@ class TestLoad:
     def test_it_works(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
         call_command("support_desk", "load", "--data", str(folder))
 
-        assert (Product.objects.count(), Customer.objects.count(), Order.objects.count()) == (4, 4, 8)
+        assert (Product.objects.count(), Customer.objects.count(), Order.objects.count()) == (4, 5, 9)
         said = capsys.readouterr().out
-        assert "orders: 8 of 8" in said
-        assert "customers: 4 new, 0 as they were" in said
+        assert "orders: 9 of 9" in said
+        assert "customers: 5 new, 0 as they were" in said
 
     def test_it_can_be_repeated(self, folder: Path) -> None:
         load(folder)
 
         assert [result.sentence for result in load(folder)] == [
             "products: 0 new, 4 as they were",
-            "customers: 0 new, 4 as they were",
-            "orders: 0 new, 8 as they were",
+            "customers: 0 new, 5 as they were",
+            "orders: 0 new, 9 as they were",
         ]
-        assert Order.objects.count() == 8
+        assert Order.objects.count() == 9
 
     def test_it_leaves_alone_what_has_changed_since(self, folder: Path) -> None:
         load(folder)
@@ -71,7 +71,7 @@ class TestLoad:
         load(folder, replace=True)
 
         assert Desk().order("#H1008").status == "pending"
-        assert Order.objects.count() == 8
+        assert Order.objects.count() == 9
 
     @pytest.mark.parametrize(
         ("name", "number", "fields", "why"),

@@ -91,7 +91,8 @@ class Command(BaseCommand):
     def _demo(self, **options: Any) -> None:
         people = ensure_demo_people(settings.HOLDPOINT_DATA)
         omar = next(person.username for person in people if person.role == "operators")
-        started = load_demo(actors.user(omar))
+        reviewer = next(person.username for person in people if person.role == "reviewers")
+        started = load_demo(actors.user(omar), User.objects.get(username=reviewer))
         self._say(f"  {len(started)} cases are queued." if started else "  The demo's cases are all there.")
 
     def _play(self, data: Path, tasks: Path, stage: Path | None, **options: Any) -> None:
