@@ -35,7 +35,8 @@ def at_once(rounds: int, players: Sequence[Player]) -> list[tuple[Any, ...]]:
     for child, pipe in children:
         child.join(10)
         pipe.close()
-    failures = [failure for _, failure in told if failure]
+    # First the one that broke the barrier, then those that only found it broken.
+    failures = sorted((why for _, why in told if why), key=lambda why: "BrokenBarrierError" in why)
     assert not failures, "\n".join(failures)
     return list(zip(*(said for said, _ in told), strict=True))
 
