@@ -12,6 +12,8 @@ from django.db import connection
 
 from ops.launch.broker import Broker
 from ops.launch.packages import find_chromium
+from runs import messages
+from tools import registry
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -77,3 +79,20 @@ def database_url() -> str:
     )
     password = f":{quote(values['PASSWORD'])}" if values["PASSWORD"] else ""
     return f"postgresql://{quote(values['USER'])}{password}@/{quote(str(values['NAME']))}?{place}"
+
+
+@pytest.fixture
+def installed_tools(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the tools of installed apps: the stories of tests/flows bring their own into this process."""
+    known = {
+        name: tool
+        for name, tool in registry._tools.items()
+        if not tool.function.__module__.startswith("tests.")
+    }
+    monkeypatch.setattr(registry, "_tools", known)
+
+
+@pytest.fixture(autouse=True)
+def talking_broker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A broker that was away in one test is asked again in the next."""
+    monkeypatch.setattr(messages, "_silent_until", 0.0)

@@ -46,6 +46,7 @@ class TestHealthz:
 
 
 def test_without_a_broker(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(current_app.conf, "broker_url", "redis+socket:///nowhere/broker.sock")
+    # In this order: until it is set itself, broker_write_url reads broker_url, and would be put back to that.
     monkeypatch.setattr(current_app.conf, "broker_write_url", "redis+socket:///nowhere/broker.sock")
+    monkeypatch.setattr(current_app.conf, "broker_url", "redis+socket:///nowhere/broker.sock")
     assert health.missing() == ["broker", "worker"]

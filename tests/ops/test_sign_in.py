@@ -129,7 +129,9 @@ class TestAround:
         assert 'href="/admin/"' not in page
         assert "Ana Reyes" in page
 
-    def test_a_demo_says_so_on_every_page(self, client: Client, settings: Settings, tmp_path: Path) -> None:
+    def test_a_demo_says_so_on_every_page(
+        self, client: Client, settings: Settings, tmp_path: Path, installed_tools: None
+    ) -> None:
         settings.EMBEDDED, settings.HOLDPOINT_DATA = True, tmp_path
         assert "Demo installation" not in client.get("/sign-in/").content.decode()
         (tmp_path / "sign-ins.json").touch()

@@ -105,8 +105,9 @@ def test_it_starts_survives_its_own_death_and_goes_on(tmp_path: Path, port: int)
     with launched(folder, port) as first:
         sign_ins = [text for text in said(folder).splitlines() if "sign in as" in text]
         assert [text.split()[0] for text in sign_ins] == ["reviewer", "reviewer", "operator", "auditor"]
+        # Broker, web, worker, tools worker and its child, clock.
+        assert wait_until(lambda: len(descendants(first.pid)) >= 6, SECONDS)
         family = descendants(first.pid)
-        assert len(family) >= 6  # broker, web, worker, tools worker and its child, clock
         assert "already runs in" in refused(folder, "--port", str(port))
         first.send_signal(signal.SIGKILL)
         first.wait()

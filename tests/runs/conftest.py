@@ -13,7 +13,7 @@ from tools import registry
 
 
 @pytest.fixture(autouse=True)
-def own_registries(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def own_registries(installed_tools: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Nothing that a test declares outlives it."""
     monkeypatch.setattr(workflow, "_registry", dict(workflow._registry))
     with registry.scratch():
