@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import copy
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from django.db.models import QuerySet
+from django.db.models import Model, QuerySet
 
 from examples.support_desk import effects, records
 from examples.support_desk.models import LIVE, Customer, Item, Order, Payment, PaymentMethod, Product
@@ -116,8 +117,10 @@ class Desk:
         if order.shop != self.shop:
             _detach(order, self.shop, [*items, *ledger])
         order.save()
-        for child in (*items, *ledger):
-            child.order = order
+        for item in items:
+            item.order = order
+        for line in ledger:
+            line.order = order
         Item.objects.bulk_create([item for item in items if item.pk is None])
         Item.objects.bulk_update([item for item in items if item.pk], ["number", "price", "options"])
         Payment.objects.bulk_create([line for line in ledger if line.pk is None])
@@ -144,9 +147,7 @@ def transaction_id(key: str, order: str, position: int) -> str:
     return f"txn_{hashlib.sha256(f'{key}/{order}/{position}'.encode()).hexdigest()[:20]}"
 
 
-def _detach(
-    row: Customer | Order, shop: str, children: list[Item] | list[Payment] | list[PaymentMethod] | list
-) -> None:
+def _detach(row: Customer | Order, shop: str, children: Sequence[Model]) -> None:
     """Make `row` a new record of `shop`, with its children, when it is saved next."""
     row.shop = shop
     for part in (row, *children):

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 from examples.support_desk.desk import Desk
-from examples.support_desk.models import Item, Order, OrderStatus, PaymentKind, Variant
+from examples.support_desk.models import Item, Order, OrderStatus, Payment, PaymentKind, Variant
 from examples.support_desk.records import Address
 from tools.failures import Refused
 
@@ -164,7 +164,7 @@ def _difference(swaps: list[tuple[Item, Variant]]) -> Decimal:
     return sum((variant.price - item.price for item, variant in swaps), Decimal(0))
 
 
-def _still_paid(order: Order) -> list:
+def _still_paid(order: Order) -> list[Payment]:
     """The payments that have not been paid back yet, as when the method was changed."""
     refunds = Counter((line.method, line.amount) for line in order.ledger if line.kind == PaymentKind.REFUND)
     left = []

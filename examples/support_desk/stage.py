@@ -17,6 +17,7 @@ from ops.launch.processes import PROJECT, NotReady
 
 SHOP_LATENCY = "0.15"
 EFFECTS = "effects.jsonl"
+INTERRUPTED = 130  # as shells say it
 
 
 class NoStage(Exception):
@@ -26,23 +27,31 @@ class NoStage(Exception):
 def run_on_stage(arguments: Sequence[str], *, database: str, slow_shop: bool) -> int:
     """Run ``manage.py support_desk`` with `arguments` and ``--stage FOLDER`` on a stage; its exit code.
 
-    The folder is removed when all went well, and kept otherwise, for its logs. Raises NoStage.
+    The folder is kept for its logs when not all went well. Raises NoStage.
     """
-    folder = Path(tempfile.mkdtemp(prefix="hp-play-"))
     try:
-        with ExitStack() as stack:
-            env = _environment(folder, slow_shop=slow_shop)
-            env["REDIS_URL"] = stack.enter_context(Broker(folder)).url
-            if database == "postgres":
-                env["DATABASE_URL"] = stack.enter_context(PostgresCluster()).create_database("holdpoint")
-            command = [sys.executable, str(PROJECT / "manage.py"), "support_desk", *arguments]
-            code = subprocess.run([*command, "--stage", str(folder)], env=env, cwd=PROJECT).returncode
+        folder = Path(tempfile.mkdtemp(prefix="hp-play-"))
+    except OSError as error:
+        raise NoStage(f"No place for temporary files: {error.strerror}. Set TMPDIR to one.") from None
+    code = INTERRUPTED
+    try:
+        code = _run(folder, arguments, database=database, slow_shop=slow_shop)
     except (NoBroker, NoPostgres, NotReady, OSError) as error:
-        shutil.rmtree(folder, ignore_errors=True)
         raise NoStage(str(error)) from None
-    if code == 0:
-        shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        if code in (0, INTERRUPTED):
+            shutil.rmtree(folder, ignore_errors=True)
     return code
+
+
+def _run(folder: Path, arguments: Sequence[str], *, database: str, slow_shop: bool) -> int:
+    env = _environment(folder, slow_shop=slow_shop)
+    with ExitStack() as stack:
+        env["REDIS_URL"] = stack.enter_context(Broker(folder)).url
+        if database == "postgres":
+            env["DATABASE_URL"] = stack.enter_context(PostgresCluster()).create_database("holdpoint")
+        command = [sys.executable, str(PROJECT / "manage.py"), "support_desk", *arguments]
+        return subprocess.run([*command, "--stage", str(folder)], env=env, cwd=PROJECT).returncode
 
 
 def _environment(folder: Path, *, slow_shop: bool) -> dict[str, str]:

@@ -64,8 +64,9 @@ def _once(write: Write, verb: Verb, record: Callable[[Any], Record]) -> tuple[Re
     try:
         with transaction.atomic():
             return _do(write, verb, record)
-    except IntegrityError:
-        # Another process did it, or changed the same record, between our look and our write: look again.
+    except (IntegrityError, Refused):
+        # Another process may have done it, or changed the same record, between our look and our write:
+        # what refuses us then may be this very write. Look again.
         with transaction.atomic():
             return _do(write, verb, record)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -98,6 +100,8 @@ def play(*arguments: str) -> tuple[int, dict[str, Any], str]:
         [*command, "--db", database, "--json", *arguments], env=env, capture_output=True, text=True
     )
     assert done.stdout, done.stderr
+    for kept in re.findall(r"are kept in (\S+)\.$", done.stdout, re.MULTILINE):
+        shutil.rmtree(kept)
     return done.returncode, json.loads(done.stdout.splitlines()[-1]), done.stdout
 
 

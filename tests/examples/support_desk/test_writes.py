@@ -1,32 +1,39 @@
 """A write with one key is done once, and an outside file tells how often it was sent."""
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
 from pathlib import Path
+from threading import Barrier
 
 import pytest
+from django.db import connection
 from django.test import override_settings
 
 from examples.support_desk import effects, orders, records, writes
+from examples.support_desk.demo_shop import DEMO_SHOP
 from examples.support_desk.desk import Desk
+from examples.support_desk.loading import put
 from examples.support_desk.models import Order
 from tools.failures import Fatal, Refused
-
-pytestmark = pytest.mark.usefixtures("shop")
 
 
 def cancel(desk: Desk) -> Order:
     return orders.cancel(desk, "#H1002", "no longer needed")
 
 
-def send(key: str = "k1", reason: str = "no longer needed") -> records.Record:
+def send(key: str = "k1", reason: str = "no longer needed", shop: str = "") -> records.Record:
     return writes.write_once(
         "cancel_pending_order",
         cancel,
         records.of_order,
         key=key,
+        shop=shop,
         arguments={"order": "#H1002", "reason": reason},
     )
 
 
+@pytest.mark.usefixtures("shop")
 class TestWriteOnce:
     def test_it_works(self) -> None:
         assert send()["status"] == "cancelled"
@@ -53,6 +60,7 @@ class TestWriteOnce:
             send(reason="ordered by mistake")
 
 
+@pytest.mark.usefixtures("shop")
 class TestEffects:
     @pytest.fixture
     def seen(self, tmp_path: Path) -> Path:
@@ -93,3 +101,41 @@ class TestEffects:
                 with pytest.raises(Refused):
                     send(key)
         assert effects.repeated_writes(seen) == 0
+
+
+@pytest.mark.django_db(transaction=True)
+class TestRaces:
+    """Several workers at once, on real connections."""
+
+    @pytest.fixture(autouse=True)
+    def filled(self) -> None:
+        put(DEMO_SHOP)
+
+    @staticmethod
+    def at_once(*sends: Callable[[], object]) -> list[object]:
+        start = Barrier(len(sends))
+
+        def one(act: Callable[[], object]) -> object:
+            start.wait()
+            try:
+                return act()
+            except Refused as no:
+                return no
+            finally:
+                connection.close()
+
+        with ThreadPoolExecutor(len(sends)) as pool:
+            return list(pool.map(one, sends))
+
+    def test_one_key_is_done_once(self) -> None:
+        answers = self.at_once(*[send] * 4)
+
+        assert all(answer == answers[0] for answer in answers)
+        assert len(Desk().order("#H1002").ledger) == 2
+
+    def test_of_two_keys_one_finds_the_order_changed(self) -> None:
+        answers = self.at_once(lambda: send("k1", shop="a-case"), lambda: send("k2", shop="a-case"))
+
+        assert sorted(type(answer).__name__ for answer in answers) == ["Refused", "dict"]
+        assert Order.objects.filter(shop="a-case", number="#H1002").count() == 1
+        assert Desk("a-case").customer("maya_lind").methods["gift_card_0007"].balance == Decimal("79.90")

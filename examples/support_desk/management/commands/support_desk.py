@@ -21,7 +21,7 @@ from examples.support_desk.crew import Crew
 from examples.support_desk.demo import load_demo
 from examples.support_desk.folder import BadData, read_shop
 from examples.support_desk.play import Play, Report
-from examples.support_desk.stage import EFFECTS, NoStage, run_on_stage
+from examples.support_desk.stage import EFFECTS, INTERRUPTED, NoStage, run_on_stage
 from ops.demo_people import ensure_demo_people
 from ops.launch.leash import end_with_parent
 from runs import actors
@@ -105,7 +105,7 @@ class Command(BaseCommand):
         try:
             code = run_on_stage(sys.argv[2:], database=options["db"], slow_shop=options["kill_workers"])
         except KeyboardInterrupt:
-            raise CommandError("Ended before it was done.", returncode=130) from None
+            raise CommandError("Ended before it was done.", returncode=INTERRUPTED) from None
         sys.exit(code)
 
     def _play_on(self, stage: Path, data: Path, cases: list[Case], **options: Any) -> None:
@@ -117,7 +117,10 @@ class Command(BaseCommand):
         requester = next(name for name, role in people.items() if role == "operators")
         crew = Crew(options["workers"], os.environ, stage)
         play = Play(cases, crew, stage / EFFECTS, kill=options["kill_workers"], say=self._say)
-        report = play.perform(list(User.objects.filter(username__in=reviewers)), actors.user(requester))
+        try:
+            report = play.perform(list(User.objects.filter(username__in=reviewers)), actors.user(requester))
+        except KeyboardInterrupt:
+            sys.exit(INTERRUPTED)
         self._show(report, stage, as_json=options["json"])
         if not report.good:
             sys.exit(1)
