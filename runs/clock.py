@@ -11,7 +11,7 @@ from django.db.models import DateTimeField, Func
 
 from tools.clock import db_now
 
-__all__ = ["SQLITE_CLOCK", "ClockTimestamp", "TurnClock", "db_now"]
+__all__ = ["SQLITE_CLOCK", "ClockTimestamp", "TurnClock", "db_now", "ticks"]
 
 
 class ClockTimestamp(Func):
@@ -27,19 +27,27 @@ class ClockTimestamp(Func):
 SQLITE_CLOCK = "STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f', 'now')"
 
 
+def ticks() -> float:
+    """Seconds for measuring how long: they never run backwards and, where the system can tell, go on while the
+    machine sleeps, so that a lease ends for a suspended worker too.
+    """
+    boottime = getattr(time, "CLOCK_BOOTTIME", None)
+    return time.monotonic() if boottime is None else time.clock_gettime(boottime)
+
+
 @dataclass(frozen=True)
 class TurnClock:
-    """The database's time at a claim, carried on by the monotonic clock of this process."""
+    """The database's time at a claim, carried on by the ticks of this machine."""
 
     at_claim: datetime
-    monotonic: float
+    started_ticks: float
 
     @classmethod
     def started(cls, at_claim: datetime) -> TurnClock:
-        return cls(at_claim.astimezone(UTC), time.monotonic())
+        return cls(at_claim.astimezone(UTC), ticks())
 
     def now(self) -> datetime:
-        return self.at_claim + timedelta(seconds=time.monotonic() - self.monotonic)
+        return self.at_claim + timedelta(seconds=ticks() - self.started_ticks)
 
     def after(self, seconds: float) -> datetime:
         """The moment `seconds` from now."""

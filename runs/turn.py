@@ -6,7 +6,6 @@ Every commit carries the epoch of the claim; the first one that does not hold en
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,7 +18,7 @@ from django.db import InterfaceError, OperationalError, connection
 
 from runs import checkpoint, journal, workflow
 from runs.checkpoint import Fence, Write
-from runs.clock import TurnClock
+from runs.clock import TurnClock, ticks
 from runs.journal import Entry, Head
 from runs.models import JournalEntry, Run, Step
 from runs.stops import Diverged, Fenced, Stop, Unreachable
@@ -63,7 +62,7 @@ class Turn:
         self.pending = Pending()
         self.open_calls: dict[str, ToolCall] = {}
         self.stopped: Stop | None = None
-        self.lease_ends = time.monotonic() + LEASE
+        self.lease_ends = ticks() + LEASE
         self.position = max((step.position for step in steps), default=0)
 
     @cached_property
@@ -212,7 +211,7 @@ class Turn:
         for tried in range(1, COMMIT_TRIES + 1):
             sealed, head = journal.seal(self.run.id, self.head, self.pending.entries, actor=self.actor, at=at)
             fence = self._fence(head, lease, changes, wakes)
-            began = time.monotonic()
+            began = ticks()
             if self._written(fence, sealed, last=tried == COMMIT_TRIES) or self._was_written(head):
                 self._accept(head, began, lease)
                 return True
@@ -310,7 +309,7 @@ class Turn:
 
     def lease_left(self) -> float:
         """Seconds for which this worker may be sure that the run is its own."""
-        return self.lease_ends - time.monotonic()
+        return self.lease_ends - ticks()
 
     def must_still_own(self, seconds: float) -> None:
         """Right before an effect: a worker that stalled since its intent starts nothing. Raises Fenced."""
