@@ -28,8 +28,8 @@ SQLITE_CLOCK = "STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f', 'now')"
 
 
 def ticks() -> float:
-    """Seconds for measuring how long: they never run backwards and, where the system can tell, go on while the
-    machine sleeps, so that a lease ends for a suspended worker too.
+    """Seconds for measuring how long: they never run backwards and, where the system can tell, go on while
+    the machine sleeps, so that a lease ends for a suspended worker too.
     """
     boottime = getattr(time, "CLOCK_BOOTTIME", None)
     return time.monotonic() if boottime is None else time.clock_gettime(boottime)
