@@ -59,6 +59,10 @@ def refused(folder: Path, *arguments: str, **more: str) -> str:
     return done.stderr.strip()
 
 
+def hear_ctrl_c() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @contextmanager
 def launched(folder: Path, port: int, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
     """A running launcher that said it is ready; killed at the end if it still lives."""
@@ -72,6 +76,8 @@ def launched(folder: Path, port: int, *arguments: str) -> Iterator[subprocess.Po
             stdout=output,
             stderr=output,
             stdin=subprocess.DEVNULL,
+            # A shell that runs the tests in the background has told them to ignore Ctrl-C.
+            preexec_fn=hear_ctrl_c,
         ) as launcher,
     ):
         try:
