@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
@@ -150,11 +151,20 @@ def rescue_run(run_id: str, epoch: int, *, reason: str, died: bool, proven: bool
         if run.crashes >= MAX_CRASHES:
             return _quarantine(run, content)
         run.rescue()
-        run.wake_at = db_now() + HINT_LOST_AFTER
+        at_once = run.alone or run.crashes < 2
+        run.wake_at = db_now() + (HINT_LOST_AFTER if at_once else _apart())
         append_entries(run, [Entry("run.rescued", f"Taken up again: {reason}", content)], actor=current())
         run.save()
-        messages.hint(run.id, _queue_of(run))
+        if at_once:
+            messages.hint(run.id, _queue_of(run))
     return True
+
+
+def _apart() -> timedelta:
+    """Where nobody runs suspects alone they come back at moments of their own: who dies again was not near
+    the culprit, but is it.
+    """
+    return HINT_LOST_AFTER * random.uniform(0.1, 2.0)  # noqa: S311 - only spreads them
 
 
 def _quarantine(run: Run, content: dict[str, Any]) -> bool:

@@ -59,3 +59,26 @@ def test_it_is_stopped_where_no_worker_is_kept_for_suspects(crew: Crew, stage: S
     assert assert_whole(doomed).attention["code"] == "poison"
     assert assert_whole(after).output == ["b", "c"]
     assert len(world.happened("put c")) == 1
+
+
+def test_the_runs_beside_it_are_told_from_it(crew: Crew, stage: Stage, until: Until) -> None:
+    """All of them were there at the first two deaths; after that they come back one by one."""
+    (worker,) = crew.start(1, threads=8)
+    gate = stage.file("gate")
+    neighbours = [stage.start(act("put", str(n), then=gate)) for n in range(4)]
+    until(lambda: all(world.happened(f"put {n}") for n in range(4)))
+    doomed = stage.start(act("poison"))
+
+    def looked_after() -> bool:
+        if not worker.alive():
+            worker.start().wait_ready(60)
+        if len(world.happened("poison")) >= MAX_CRASHES - 1:
+            stage.let_go(gate)
+        return state_of(doomed) == "needs_attention"
+
+    until(looked_after, 120)
+    until(lambda: Run.objects.filter(state="succeeded").count() == len(neighbours), 60)
+    assert len(world.happened("poison")) == MAX_CRASHES
+    for number, run in enumerate(neighbours):
+        assert_whole(run)
+        assert len(world.happened(f"put {number}")) == 1
