@@ -20,6 +20,7 @@ from typing import Any
 import psycopg
 from django.db import connection, models, transaction
 
+from runs.clock import SQLITE_CLOCK
 from runs.models import JournalEntry, Run, Step
 
 # One writer at a time in this process: SQLite lets waiting writers starve, a lock here serves them in turn.
@@ -202,7 +203,7 @@ def _insert_sqlite(part: Write) -> str:
     marks = ", ".join(["%s"] * len(part.columns))
     if part.table is JournalEntry:
         names += ', "recorded_at"'
-        marks += ", STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f', 'now')"
+        marks += f", {SQLITE_CLOCK}"
     return f'INSERT INTO "{part.table._meta.db_table}" ({names}) VALUES ({marks})'
 
 
@@ -264,17 +265,9 @@ def _adapted(kind: str, value: Any) -> Any:
     return str(value) if kind == "text" else value
 
 
-class JsonText(str):
-    """JSON that is already text: the digest was taken of it, so it is not written a second time."""
-
-    __slots__ = ()
-
-
 def dump(value: Any) -> str:
     """A value as JSON text for a JSON column."""
-    return (
-        value if isinstance(value, JsonText) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    )
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 # What the rows of a turn look like.

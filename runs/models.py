@@ -15,14 +15,6 @@ _RUN_PULSE = ("input", "output", "lease_owner", "lease_epoch", "lease_until", "h
 _STEP_CONTENT = ("arguments", "result", "error", "fingerprint")
 
 
-class RunQuerySet(models.QuerySet["Run"]):
-    """Questions one asks of many runs."""
-
-    def open(self) -> RunQuerySet:
-        """Runs that have not ended."""
-        return self.exclude(state__in=RUN_ENDED)
-
-
 class Run(StateModel):
     """One execution of a workflow."""
 
@@ -55,7 +47,6 @@ class Run(StateModel):
     finished_at = models.DateTimeField(null=True)
 
     history = stamped_history(*_RUN_PULSE, "wakes", "wake_at")
-    objects = RunQuerySet.as_manager()
 
     class Meta:
         indexes = [
@@ -90,10 +81,6 @@ class Run(StateModel):
     @transition(field=state, source=RunState.RUNNING.value, target=RunState.QUEUED.value)
     def rescue(self) -> None:
         """Its worker is gone or out of time: the next worker takes it up."""
-
-    @transition(field=state, source=RunState.RUNNING.value, target=RunState.QUEUED.value)
-    def release(self) -> None:
-        """Its worker gives it back, at a place where nothing is in flight."""
 
     @transition(
         field=state,
