@@ -61,9 +61,9 @@ class ApprovalGate:
             services.no_longer_asked(approval)
         return verdict
 
-    def withdraw(self, run_id: str, reason: str) -> list[Entry]:
-        """The run ended: nobody needs to decide its open requests."""
-        return services.withdraw(run_id, reason)
+    def withdraw(self, run_id: str, reason: str, *, step_id: str = "") -> list[Entry]:
+        """The run or its step ended: nobody needs to decide its open requests."""
+        return services.withdraw(run_id, reason, step_id=step_id)
 
 
 def _requirement(call: ProposedCall) -> Requirement:

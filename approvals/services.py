@@ -159,10 +159,15 @@ def no_longer_asked(approval: Approval) -> None:
     append_entries(lock_run(approval.run_id), [supersede(approval, by=None)], actor=actors.current())
 
 
-def withdraw(run_id: str, reason: str) -> list[Entry]:
-    """Nobody needs to decide the open requests of the run any more. Returns the entries for its journal."""
+def withdraw(run_id: str, reason: str, *, step_id: str = "") -> list[Entry]:
+    """Nobody needs to decide the open requests of the run, or of its step `step_id` alone, any more.
+
+    Returns the entries for its journal.
+    """
     entries = []
-    for approval in Approval.objects.pending().select_for_update().filter(run_id=run_id).order_by("id"):
+    asked = Approval.objects.pending().select_for_update().filter(run_id=run_id)
+    asked = asked.filter(step_id=step_id) if step_id else asked
+    for approval in asked.order_by("id"):
         approval.withdraw()
         approval.end(at=db_now(), by=actors.current(), reason=reason, next=None)
         _keep(approval)

@@ -52,6 +52,7 @@ class Write:
     columns: tuple[str, ...]
     inserts: list[tuple[Any, ...]] = field(default_factory=list)
     updates: list[tuple[Any, ...]] = field(default_factory=list)  # the primary key comes first
+    once: bool = False  # a row that is there already is left as it is
 
 
 @dataclass
@@ -84,7 +85,7 @@ def write(fence: Fence, writes: Sequence[Write]) -> bool:
 
 
 def _write_postgresql(fence: Fence, writes: Sequence[Write]) -> bool:
-    shape = tuple((part.table, part.columns, len(part.inserts), len(part.updates)) for part in writes)
+    shape = tuple((w.table, w.columns, len(w.inserts), len(w.updates), w.once) for w in writes)
     text = _statement(tuple(fence.changes), fence.lease_seconds is not None, fence.wakes is not None, shape)
     values = list(_fence_values(fence, text=True))
     for part in writes:
@@ -114,9 +115,10 @@ def execute_prepared(text: str, values: Sequence[Any]) -> tuple[Any, ...] | None
 @lru_cache(maxsize=512)
 def _statement(changed: tuple[str, ...], leased: bool, may_wait: bool, shape: tuple[Any, ...]) -> str:
     parts = [_fence_statement(changed, leased, may_wait)]
-    for number, (table, columns, inserts, updates) in enumerate(shape):
+    for number, (table, columns, inserts, updates, once) in enumerate(shape):
         if inserts:
-            parts.append(f"i{number} AS ({_insert(table, columns, inserts)})")
+            unless = " ON CONFLICT DO NOTHING" if once else ""
+            parts.append(f"i{number} AS ({_insert(table, columns, inserts)}{unless})")
         if updates:
             parts.append(f"u{number} AS ({_update(table, columns, updates)})")
     return numbered(f"WITH {', '.join(parts)} SELECT 1 FROM fence")
@@ -204,7 +206,8 @@ def _insert_sqlite(part: Write) -> str:
     if part.table is JournalEntry:
         names += ', "recorded_at"'
         marks += f", {SQLITE_CLOCK}"
-    return f'INSERT INTO "{part.table._meta.db_table}" ({names}) VALUES ({marks})'
+    unless = " ON CONFLICT DO NOTHING" if part.once else ""
+    return f'INSERT INTO "{part.table._meta.db_table}" ({names}) VALUES ({marks}){unless}'
 
 
 # Values: one spelling per kind of column, so that a statement has one plan and both databases the same rows.
@@ -230,6 +233,8 @@ _POSTGRESQL_KINDS = {
     "BooleanField": "boolean",
     "BigIntegerField": "bigint",
     "PositiveIntegerField": "integer",
+    "PositiveSmallIntegerField": "smallint",
+    "FloatField": "float8",
     "IntegerField": "integer",
     "ForeignKey": "text",
 }
@@ -283,6 +288,7 @@ STEP_COLUMNS = (
     "fingerprint",
     "arguments",
     "result",
+    "blob",
     "error",
     "attempt",
     "epoch",
@@ -300,6 +306,7 @@ STEP_COLUMNS = (
 STEP_CHANGES = (
     "state",
     "result",
+    "blob",
     "error",
     "attempt",
     "epoch",
@@ -311,7 +318,9 @@ STEP_CHANGES = (
     "started_at",
     "finished_at",
 )
-STEP_HISTORY = tuple(c for c in STEP_COLUMNS if c not in ("arguments", "result", "error", "fingerprint"))
+STEP_HISTORY = tuple(
+    c for c in STEP_COLUMNS if c not in ("arguments", "result", "blob", "error", "fingerprint")
+)
 RUN_HISTORY = (
     "id",
     "workflow",
@@ -321,10 +330,15 @@ RUN_HISTORY = (
     "requester",
     "source",
     "queue",
+    "priority",
+    "deadline",
     "waiting_for",
     "attention",
+    "stop_reason",
+    "granted",
     "crashes",
     "alone",
+    "generation",
     "created_at",
     "started_at",
     "finished_at",

@@ -6,10 +6,12 @@ import random
 import uuid
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from runs.agent import AgentDefinition
 from runs.steps.agent import run_agent_step
+from runs.steps.branch import Later, gather, race, run_branch
 from runs.steps.proposal import Proposal
 from runs.steps.tool import run_tool
 from runs.steps.value import record_value
@@ -25,8 +27,10 @@ if TYPE_CHECKING:
 class Run:
     """The handle a workflow gets. Its calls are numbered in the order the code makes them."""
 
-    def __init__(self, turn: Turn) -> None:
+    def __init__(self, turn: Turn, below: str = "", *, at: str = "") -> None:
         self._turn = turn
+        self._below = below
+        self._at = at  # the one place of a branch that is a single act
         self._calls = 0
 
     @property
@@ -103,6 +107,50 @@ class Run:
         taken: float = record_value(self._turn, self._next(), "random", random.random)
         return taken
 
+    # Side by side
+
+    def later(self, what: Any, /, *args: Any, **kwargs: Any) -> Later:
+        """Something for `gather` or `race` to do: a tool, an agent, a method of this run (``run.child``,
+        ``run.sleep``, …) or a function of yours ``(run, …)``, with its arguments. Nothing is done yet.
+
+        A function is a branch: what it does through the run it is given stands below it. Raises TypeError
+        for anything else.
+        """
+        path = self._next()
+        here = Run(self._turn, at=path)
+        if isinstance(what, Tool):
+            return Later(path, what.name, partial(here.tool, what, *args, **kwargs))
+        if isinstance(what, AgentDefinition):
+            return Later(path, what.name, partial(here.agent, what, *args, **kwargs))
+        if getattr(what, "__self__", None) is self:
+            return Later(path, what.__name__, partial(getattr(here, what.__name__), *args, **kwargs))
+        if not callable(what):
+            raise TypeError(
+                f"run.later takes a tool, an agent, a function or a method of the run, not {what!r}"
+            )
+        inside = Run(self._turn, f"{path}/")
+        name = getattr(what, "__qualname__", "branch").rpartition(".")[2]
+        return Later(path, name, partial(run_branch, self._turn, path, what, inside, (args, kwargs)))
+
+    def gather(self, *laters: Later, return_failures: bool = False) -> list[Any]:
+        """Do all of them side by side; their results in the order given.
+
+        The first failure is raised and the others are given up: what waits is cancelled, what is changing
+        the world is waited for and recorded. With `return_failures` all go on to their ends, and errors
+        stand in the list.
+        """
+        return gather(self._turn, self._next(), laters, return_failures=return_failures)
+
+    def race(self, *laters: Later) -> tuple[int, Any]:
+        """Do all of them side by side until one ends: its place among them (from 0) and its result.
+
+        The others are given up, as in `gather`. Raises the error of the first when that is how it ended.
+        """
+        return race(self._turn, self._next(), laters)
+
     def _next(self) -> str:
+        if self._at:
+            place, self._at = self._at, ""
+            return place
         self._calls += 1
-        return str(self._calls)
+        return f"{self._below}{self._calls}"

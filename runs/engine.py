@@ -7,15 +7,15 @@ import traceback
 from enum import StrEnum
 from typing import Any
 
-from runs import gate, lease, workflow
+from runs import cleanup, endings, gate, lease, workflow
 from runs.actors import acting_as, plain_name
 from runs.checkpoint import own_transaction
 from runs.context import Run
 from runs.gate import Next, Rejected
-from runs.models import Run as RunRow
-from runs.states import STEP_ENDED, StepState
-from runs.stops import Diverged, Fenced, NeedsAttention, Stalled, Suspend, Unreachable
+from runs.states import RunState
+from runs.stops import Controlled, Diverged, Fenced, NeedsAttention, Stalled, Suspend, Unreachable
 from runs.turn import Turn
+from runs.workflow import Workflow
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +27,7 @@ class Outcome(StrEnum):
     ENDED = "ended"  # it succeeded, failed or was cancelled
     WAITING = "waiting"  # it waits as rows
     NEEDS_ATTENTION = "needs_attention"
+    PAUSED = "paused"  # a person asked for it
     FENCED = "fenced"  # another worker owns it now; nothing more was written
 
 
@@ -54,37 +55,83 @@ def advance(run_id: str, worker: str, *, suspects: bool = True) -> Outcome:
 
 
 def _turn_once(turn: Turn) -> Outcome | None:
-    """One pass of the workflow from the top; None when the run was woken while it went to wait."""
+    """One pass from the top; None when there is reason to look again at once: it was woken while it went to
+    wait, or a person asked it to pause or to end.
+    """
     try:
-        definition = workflow.get(turn.run.workflow, turn.run.version)
+        try:
+            return _advance(turn)
+        except Suspend as reason:
+            return Outcome.WAITING if _wait(turn, reason) else None
+        except NeedsAttention as reason:
+            return _halt(turn, reason.code, reason.sentence, reason.details)
+        except Diverged as reason:
+            return _halt(turn, "diverged", f"The code no longer fits the record: {reason}", vars(reason))
+        except workflow.UnknownWorkflow as error:
+            return _halt(turn, "missing_code", f"{error} Deploy it again, then resume the run.", {})
+    except Controlled:
+        return None
+
+
+def _advance(turn: Turn) -> Outcome:
+    """What is to be done with a claimed run: go on, pause, or clean up before the end."""
+    if turn.run.state == RunState.PAUSING:
+        return _pause(turn)
+    definition = workflow.get(turn.run.workflow, turn.run.version)
+    if turn.run.state == RunState.CANCELLING:
+        return _clean_up(turn, definition)
+    try:
         output = definition.function(Run(turn), definition.read_input(turn.run.input))
         turn.go_on_only_if_running()
         turn.check_all_visited()
-        return _end(turn, "succeed", output=definition.write_output(output))
-    except Suspend as reason:
-        return Outcome.WAITING if _wait(turn, reason) else None
-    except Diverged as reason:
-        return _halt(turn, "diverged", f"The code no longer fits the record: {reason}", vars(reason))
-    except NeedsAttention as reason:
-        return _halt(turn, reason.code, reason.sentence, reason.details)
-    except workflow.UnknownWorkflow as error:
-        return _halt(turn, "missing_code", f"{error} Deploy it again, then resume the run.", {})
+        recorded = definition.write_output(output)
     except Rejected as verdict:
         return _rejected(turn, verdict)
     except Exception as error:
         return _failed(turn, error)
+    return _end(turn, "succeed", output=recorded)
+
+
+def _pause(turn: Turn) -> Outcome:
+    turn.run.pause()
+    said = "Stands still, as asked"
+    changes = turn.move_run(turn.run.stop_reason) | {"lease_owner": "", "lease_until": None, "wake_at": None}
+    turn.note("run.paused", said)
+    turn.commit(lease=None, changes=changes)
+    return Outcome.PAUSED
+
+
+def _clean_up(turn: Turn, definition: Workflow) -> Outcome:
+    """What the workflow wants done before it ends, as steps like any other, below ``cancel/``."""
+    if cleanup.close_what_is_open(turn):
+        with own_transaction():
+            turn.lock()
+            turn.pending.entries += gate.installed().withdraw(turn.run.id, "the run is being cancelled")
+            turn.commit()
+    if definition.on_cancel is not None:
+        try:
+            definition.on_cancel(Run(turn, cleanup.BELOW), definition.read_input(turn.run.input))
+            turn.go_on_only_if_running()
+        except Exception as error:
+            logger.info("clean-up failed", exc_info=error, extra={"run": turn.run.id})
+            sentence = f"Its clean-up failed: {type(error).__name__}: {str(error)[:500]}"
+            return _halt(turn, "cleanup_failed", sentence, {})
+    sentence = f"Cancelled: {turn.run.stop_reason}"
+    output = {"error": {"type": "Cancelled", "message": turn.run.stop_reason}}
+    return _end(turn, "cancel", kind="run.cancelled", sentence=sentence, output=output)
 
 
 def _wait(turn: Turn, reason: Suspend) -> bool:
     """Give the run back until it is woken; False when it was woken before it could wait."""
     run, wakes = turn.run, turn.run.wakes
-    run.wait()
+    run.wait_in_cleanup() if run.state == RunState.CANCELLING else run.wait()
     run.waiting_for = reason.reason
     changes = turn.move_run(reason.reason) | {
         "waiting_for": reason.reason,
         "wake_at": reason.until,
         "lease_owner": "",
         "lease_until": None,
+        "active_ms": turn.active_ms(),
     }
     turn.note("run.waiting", f"Waits for {reason.reason}" if reason.reason else "Waits")
     if turn.commit(lease=None, changes=changes, wakes=wakes):
@@ -101,27 +148,23 @@ def _end(turn: Turn, transition: str, *, kind: str = "", sentence: str = "", **v
     getattr(run, transition)()
     run.finished_at = turn.now()
     changes = turn.move_run(sentence) | values
-    changes |= {"finished_at": run.finished_at, "lease_owner": "", "lease_until": None, "wake_at": None}
+    changes |= {
+        "finished_at": run.finished_at,
+        "lease_owner": "",
+        "lease_until": None,
+        "wake_at": None,
+        "active_ms": turn.active_ms(),
+    }
     turn.note(kind or "run.succeeded", sentence or "The workflow ended")
-    if not _cancel_the_rest(turn):
+    if cleanup.close_what_is_open(turn, with_cleanup=True):
+        with own_transaction():
+            turn.lock()
+            turn.pending.entries += gate.installed().withdraw(run.id, "the run has ended")
+            turn.commit(lease=None, changes=changes)
+    else:
         turn.commit(lease=None, changes=changes)
-        return Outcome.ENDED
-    with own_transaction():
-        RunRow.objects.select_for_update().get(pk=run.id)
-        turn.pending.entries += gate.installed().withdraw(run.id, "the run has ended")
-        turn.commit(lease=None, changes=changes)
+    endings.ended(run)
     return Outcome.ENDED
-
-
-def _cancel_the_rest(turn: Turn) -> bool:
-    """Steps that nobody will finish; True when a person was still being asked about one of them."""
-    held = False
-    for step in turn.steps.values():
-        if step.state not in STEP_ENDED:
-            held = held or step.state == StepState.HELD
-            step.cancel()
-            turn.changed(step)
-    return held
 
 
 def _rejected(turn: Turn, verdict: Rejected) -> Outcome:
@@ -147,10 +190,20 @@ def _failed(turn: Turn, error: Exception) -> Outcome:
 def _halt(turn: Turn, code: str, sentence: str, details: dict[str, Any]) -> Outcome:
     """Stop where a person must look; everything recorded stays as it is."""
     turn.run.halt()
-    plain = {key: value for key, value in details.items() if isinstance(value, str | int | float | None)}
+    plain = {key: value for key, value in details.items() if _is_plain(value)}
     turn.run.attention = {"code": code, "sentence": sentence, **plain}
     changes = turn.move_run(sentence)
-    changes |= {"attention": turn.run.attention, "lease_owner": "", "lease_until": None, "wake_at": None}
+    changes |= {
+        "attention": turn.run.attention,
+        "lease_owner": "",
+        "lease_until": None,
+        "wake_at": None,
+        "active_ms": turn.active_ms(),
+    }
     turn.note("run.needs_attention", sentence, None, **turn.run.attention)
     turn.commit(lease=None, changes=changes)
     return Outcome.NEEDS_ATTENTION
+
+
+def _is_plain(value: object) -> bool:
+    return isinstance(value, str | int | float | None)

@@ -114,8 +114,10 @@ class Gate(Protocol):
         A Go consumes the decision for ``call.key``: no other call can use it, this call's retries can.
         """
 
-    def withdraw(self, run_id: str, reason: str) -> list[Entry]:
-        """In the transaction that ends the run: nobody needs to decide its open requests any more."""
+    def withdraw(self, run_id: str, reason: str, *, step_id: str = "") -> list[Entry]:
+        """In the transaction that ends the run, or the step `step_id` alone: nobody needs to decide its open
+        requests any more.
+        """
 
 
 class ClosedGate:
@@ -132,7 +134,7 @@ class ClosedGate:
     def answer(self, call: ProposedCall) -> Verdict:
         return self.review(call)
 
-    def withdraw(self, run_id: str, reason: str) -> list[Entry]:
+    def withdraw(self, run_id: str, reason: str, *, step_id: str = "") -> list[Entry]:
         return []
 
 

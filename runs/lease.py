@@ -12,12 +12,13 @@ from decimal import Decimal
 from typing import Any
 
 from django.db import connection
-from django.db.models import JSONField
+from django.db.models import JSONField, Q
 
 from runs.actors import acting_as
 from runs.checkpoint import HISTORY_STAMP, RUN_HISTORY, execute_prepared, numbered, own_transaction
 from runs.clock import TurnClock, db_now
 from runs.models import Run, Step
+from runs.states import RunState
 from runs.turn import LEASE, Turn
 from tools.states import sources_of
 
@@ -61,6 +62,7 @@ def _read(name: str, value: Any) -> Any:
 
 def _claim_statement() -> str:
     sources = ", ".join(f"'{state}'" for state in sources_of(Run, "claim"))
+    cleanup = ", ".join(f"'{state}'" for state in sources_of(Run, "claim_cleanup"))
     columns = ", ".join(f'claimed."{name}"' for name in _RUN)
     history = ", ".join(f'"{name}"' for name in (*RUN_HISTORY, *HISTORY_STAMP))
     kept = ", ".join(f'claimed."{name}"' for name in RUN_HISTORY)
@@ -68,17 +70,19 @@ def _claim_statement() -> str:
     return f"""
         WITH claimed AS (
             UPDATE runs_run
-               SET state = 'running', lease_owner = %s::text, lease_epoch = lease_epoch + 1,
+               SET state = CASE WHEN state IN ({cleanup}) THEN state ELSE 'running' END,
+                   lease_owner = %s::text, lease_epoch = lease_epoch + 1,
                    lease_until = clock_timestamp() + %s::float8 * interval '1 second',
                    started_at = coalesce(started_at, clock_timestamp()), wake_at = NULL, waiting_for = ''
-             WHERE id = %s::text AND state IN ({sources}) AND (NOT alone OR %s::boolean)
+             WHERE id = %s::text AND (NOT alone OR %s::boolean)
+               AND (state IN ({sources}) OR (state IN ({cleanup}) AND lease_owner = ''))
          RETURNING *),
         written AS (
             INSERT INTO runs_historicalrun ({history})
             SELECT {kept}, clock_timestamp(), '~', NULL, %s::text FROM claimed)
         SELECT {columns}, clock_timestamp(),
                (SELECT jsonb_agg(jsonb_build_array({step}) ORDER BY s.position)
-                  FROM runs_step s WHERE s.run_id = claimed.id)
+                  FROM runs_step s WHERE s.run_id = claimed.id AND position('~' IN s.path) = 0)
           FROM claimed"""
 
 
@@ -97,21 +101,31 @@ def _step_of(values: list[Any]) -> Step:
 
 
 def _claim_sqlite(run_id: str, worker: str, suspects: bool) -> Turn | None:
-    run = Run.objects.filter(pk=run_id, state__in=sources_of(Run, "claim")).first()
+    ready = Q(state__in=sources_of(Run, "claim")) | Q(
+        state__in=sources_of(Run, "claim_cleanup"), lease_owner=""
+    )
+    run = Run.objects.filter(ready, pk=run_id).first()
     if run is None or (run.alone and not suspects):
         return None
     now = db_now()
-    run.claim()
+    run.claim_cleanup() if run.state == RunState.CANCELLING else run.claim()
     run.lease_owner, run.lease_epoch = worker, run.lease_epoch + 1
     run.lease_until = now + _LEASE_TIME
     run.started_at = run.started_at or now
     run.wake_at, run.waiting_for = None, ""
     with acting_as(f"worker:{worker}"):
         run.save()
-    return Turn(run, list(run.steps.all()), worker=worker, clock=TurnClock.started(now))
+    return Turn(run, _steps_of(run), worker=worker, clock=TurnClock.started(now))
 
 
 def load_again(turn: Turn) -> Turn:
     """The same claim over what is on record now: for a turn that was woken before it had gone to wait."""
     run = Run.objects.get(pk=turn.run.id)
-    return Turn(run, list(run.steps.all()), worker=turn.worker, clock=turn.clock)
+    again = Turn(run, _steps_of(run), worker=turn.worker, clock=turn.clock)
+    again.lease_ends = turn.lease_ends
+    return again
+
+
+def _steps_of(run: Run) -> list[Step]:
+    # Steps that a person had done over keep their rows, under a path with the generation they belong to.
+    return list(run.steps.exclude(path__contains="~"))

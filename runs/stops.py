@@ -28,14 +28,25 @@ class Fenced(Stop):
 class Diverged(Stop):
     """The code asks for another step than the one on record at this path, so nothing is executed.
 
-    `path` names the step; `recorded` and `asked` say briefly what stands there and what the code wanted.
+    `path` names the step; `recorded` and `asked` say briefly what stands there and what the code wanted;
+    the arguments of both are JSON, None where they are not known.
     """
 
-    def __init__(self, path: str, recorded: str, asked: str) -> None:
+    def __init__(
+        self,
+        path: str,
+        recorded: str,
+        asked: str,
+        *,
+        recorded_arguments: object = None,
+        asked_arguments: object = None,
+    ) -> None:
         super().__init__(f"step {path}: recorded is {recorded}, the code now asks for {asked}")
         self.path = path
         self.recorded = recorded
         self.asked = asked
+        self.recorded_arguments = recorded_arguments
+        self.asked_arguments = asked_arguments
 
 
 class Stalled(Stop):
@@ -57,3 +68,32 @@ class NeedsAttention(Stop):
         self.code = code
         self.sentence = sentence
         self.details = details
+
+
+class Controlled(Stop):
+    """A person asked the run to pause or to end: the turn starts nothing new, and obeys."""
+
+
+class Lost(Stop):
+    """Another branch decided: this one is given up, and what it had not finished is cancelled."""
+
+
+class Restarting(Stop):
+    """The run ends here and goes on as a fresh one with the recorded input `value`."""
+
+    def __init__(self, value: object) -> None:
+        super().__init__("restarts")
+        self.value = value
+
+
+class EndOfRecord(Stop):
+    """A replay without effects has come to the end of what is recorded: here the code would act.
+
+    `path`, `kind` and `name` say what it would do.
+    """
+
+    def __init__(self, path: str, kind: str, name: str) -> None:
+        super().__init__(f"step {path}: {kind} {name} is not on record")
+        self.path = path
+        self.kind = kind
+        self.name = name

@@ -6,22 +6,24 @@ Every commit carries the epoch of the claim; the first one that does not hold en
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
 
 from runs import checkpoint, journal, workflow
-from runs.checkpoint import Fence, Write
+from runs.checkpoint import Fence, Write, own_transaction
 from runs.clock import TurnClock, ticks
 from runs.journal import Entry, Head
+from runs.lanes import Lanes
 from runs.models import JournalEntry, Run, Step
-from runs.stops import Diverged, Fenced, Stop, Unreachable
+from runs.states import RunState
+from runs.stops import Controlled, Diverged, Fenced, Lost, NeedsAttention, Stop, Suspend, Unreachable
 from runs.workflow import Budget
 from tools.canonical import new_id
 from tools.models import ToolCall
@@ -32,6 +34,10 @@ LEASE = float(settings.HOLDPOINT_LEASE_SECONDS)
 MARGIN = float(settings.HOLDPOINT_LEASE_MARGIN)
 COMMIT_TRIES = 5
 SLOW = 0.25  # seconds of work worth more than a commit: such a result is written at once
+T = TypeVar("T")
+
+#: What ends one branch and leaves the others to go on.
+OF_ONE_BRANCH = (Suspend, NeedsAttention, Lost)
 
 
 @dataclass
@@ -45,6 +51,8 @@ class Pending:
     calls: dict[str, ToolCall] = field(default_factory=dict)
     new_calls: set[str] = field(default_factory=set)
     entries: list[Entry] = field(default_factory=list)
+    others: list[Write] = field(default_factory=list)
+    alongside: list[Callable[[], list[Entry]]] = field(default_factory=list)
     progress: bool = False
 
 
@@ -58,10 +66,13 @@ class Turn:
         self.actor = f"worker:{worker}"
         self.steps = {step.path: step for step in steps}
         self.visited: set[str] = set()
+        self.claimed_as = run.state
         self.head = Head(run.head_seq, bytes(run.head_hash))
         self.pending = Pending()
         self.open_calls: dict[str, ToolCall] = {}
         self.stopped: Stop | None = None
+        self.asked_to: str = ""  # the state a person asked for meanwhile: pausing or cancelling
+        self.lanes = Lanes(self.commit_together)
         self.lease_ends = ticks() + LEASE
         self.position = max((step.position for step in steps), default=0)
 
@@ -76,34 +87,48 @@ class Turn:
         """How many steps of `kind` the run has."""
         return sum(step.kind == kind for step in self.steps.values())
 
-    def find(self, path: str, kind: str, name: str, fingerprint: str) -> Step | None:
-        """The step recorded at `path`, or None. Raises Diverged when it is another step than is asked for."""
+    def find(self, path: str, kind: str, name: str, fingerprint: str, arguments: Any = None) -> Step | None:
+        """The step recorded at `path`, or None. Raises Diverged when it is another step than is asked for;
+        `arguments` (JSON) are what the code asks with, for whoever must compare.
+        """
         self.go_on_only_if_running()
         self.visited.add(path)
         step = self.steps.get(path)
         if step is None:
             return None
+        asked = f"{kind} {name}"
         if (step.kind, step.name) != (kind, name):
-            raise self.stop(Diverged(path, f"{step.kind} {step.name}", f"{kind} {name}"))
+            raise self.stop(self._diverged(step, f"{step.kind} {step.name}", asked, arguments))
         if step.fingerprint != fingerprint:
-            raise self.stop(Diverged(path, f"{kind} {name} with other arguments", f"{kind} {name}"))
+            raise self.stop(self._diverged(step, f"{asked} with other arguments", asked, arguments))
         return step
+
+    def _diverged(self, step: Step, recorded: str, asked: str, arguments: Any) -> Diverged:
+        kept = step.arguments
+        return Diverged(step.path, recorded, asked, recorded_arguments=kept, asked_arguments=arguments)
 
     def check_all_visited(self) -> None:
         """At the end: every recorded top-level step was asked for again, or the code has changed."""
         for path, step in self.steps.items():
-            if "/" not in path and path not in self.visited:
+            if "/" not in path and "~" not in path and path not in self.visited:
                 raise self.stop(Diverged(path, f"{step.kind} {step.name}", "the end of the workflow"))
 
     def stop(self, reason: Stop) -> Stop:
         """Remember why the turn ends, so that code which swallows it gets it again at its next call."""
-        self.stopped = self.stopped or reason
+        lane = self.lanes.current()
+        if lane is not None and isinstance(reason, OF_ONE_BRANCH):
+            lane.stopped = lane.stopped or reason
+        else:
+            self.stopped = self.stopped or reason
         return reason
 
     def go_on_only_if_running(self) -> None:
-        """Raise the reason again when the turn has ended already."""
+        """Raise the reason again when the turn, or the branch that asks, has ended already."""
         if self.stopped is not None:
             raise self.stopped
+        self.lanes.go_on_only_if_running()
+        if self.asked_to:
+            raise self.stop(Controlled(self.asked_to))
 
     def taken_over(self, step: Step) -> bool:
         """Whether `step` was started under an earlier lease, by a turn that never told how it ended."""
@@ -197,18 +222,39 @@ class Turn:
         return max(LEASE, timeout + MARGIN)
 
     def commit(
-        self, *, lease: float | None = LEASE, changes: dict[str, Any] | None = None, wakes: int | None = None
+        self,
+        *,
+        lease: float | None = LEASE,
+        changes: dict[str, Any] | None = None,
+        wakes: int | None = None,
+        intent: bool = False,
     ) -> bool:
         """Write all that is pending, with `changes` to the run row, and hold the lease for `lease` seconds.
 
         `lease` None gives the run back. With `wakes`, nothing is written when the run was woken since
-        (False). Raises Fenced when the run is no longer ours, Unreachable when the database stays away.
+        (False). An `intent` says that something is about to be begun: it is not written once a person asked
+        the run to pause or to end. Raises Fenced when the run is no longer ours, Unreachable when the
+        database stays away, Controlled.
         """
-        at, changes = self.clock.now(), dict(changes or {})
+        changes = dict(changes or {})
         if self.pending.progress and (self.run.crashes or self.run.alone):
             self.run.crashes, self.run.alone = 0, False
             changes |= {"crashes": 0, "alone": False}
+        begins = intent or "state" in changes
+        if not self.pending.alongside:
+            return self._commit(lease, changes, wakes, begins)
+        with own_transaction():
+            self.lock()
+            for act in self.pending.alongside:
+                self.pending.entries += act()
+            self.pending.alongside = []
+            return self._commit(lease, changes, wakes, begins)
+
+    def _commit(self, lease: float | None, changes: dict[str, Any], wakes: int | None, begins: bool) -> bool:
+        at, lease = self.clock.now(), self._long_enough(lease)
         for tried in range(1, COMMIT_TRIES + 1):
+            if begins and self.asked_to:
+                raise self.stop(Controlled(self.asked_to))
             sealed, head = journal.seal(self.run.id, self.head, self.pending.entries, actor=self.actor, at=at)
             fence = self._fence(head, lease, changes, wakes)
             began = ticks()
@@ -218,6 +264,44 @@ class Turn:
             if wakes is not None and self.run.wakes != wakes:
                 return False
         raise self.stop(Fenced(f"{self.run.id} moved on {COMMIT_TRIES} times while it was being written"))
+
+    def _long_enough(self, lease: float | None) -> float | None:
+        """No commit shortens the lease below what the acts in hand of other branches need."""
+        return None if lease is None else max(lease, self.lanes.busy_for() + MARGIN)
+
+    def commit_together(self, lease: float) -> None:
+        """The intents of several branches in one statement."""
+        self.commit(lease=lease, intent=True)
+
+    def intend(self, lease: float) -> None:
+        """Put what is about to be begun on record, with a lease of `lease` seconds; branches go together."""
+        if self.lanes.current() is None or connection.in_atomic_block:
+            self.commit(lease=lease, intent=True)
+        else:
+            self.lanes.flush(lease)
+
+    def perform(self, body: Callable[[], T], *, timeout: float, waits: bool) -> T:
+        """Carry out what is on record; beside the acts of other branches when there are any.
+
+        With `waits`, a branch that has lost still waits for it: what changes the world must be recorded.
+        """
+        return self.lanes.perform(body, timeout, waits=waits)
+
+    def lock(self) -> None:
+        """The run row for this transaction, in the order switch, run, approval, step. Raises Fenced."""
+        row = Run.objects.select_for_update().filter(
+            pk=self.run.id, lease_owner=self.worker, lease_epoch=self.run.lease_epoch
+        )
+        if not row.exists():
+            raise self.stop(Fenced(f"{self.run.id} has another owner"))
+
+    def also(self, write: Write) -> None:
+        """Rows of another table, with the next commit."""
+        self.pending.others.append(write)
+
+    def alongside(self, act: Callable[[], list[Entry]]) -> None:
+        """Something to be done in the transaction of the next commit, with the run locked."""
+        self.pending.alongside.append(act)
 
     def _fence(self, head: Head, lease: float | None, changes: dict[str, Any], wakes: int | None) -> Fence:
         moved = {"head_seq": head.seq, "head_hash": head.hash}
@@ -245,7 +329,7 @@ class Turn:
         """After a write without effect or answer: was it ours after all? Raises Fenced when the run is
         not.
         """
-        row = Run.objects.values("lease_owner", "lease_epoch", "head_seq", "head_hash", "wakes").get(
+        row = Run.objects.values("state", "lease_owner", "lease_epoch", "head_seq", "head_hash", "wakes").get(
             pk=self.run.id
         )
         if bytes(row["head_hash"]) == head.hash and row["head_seq"] == head.seq and self.pending.entries:
@@ -254,6 +338,8 @@ class Turn:
             raise self.stop(Fenced(f"{self.run.id} has another owner since epoch {row['lease_epoch']}"))
         self.head = Head(row["head_seq"], bytes(row["head_hash"]))
         self.run.wakes = row["wakes"]
+        if row["state"] in (RunState.PAUSING, RunState.CANCELLING) and row["state"] != self.claimed_as:
+            self.asked_to = row["state"]
         return False
 
     def _accept(self, head: Head, began: float, lease: float | None) -> None:
@@ -289,6 +375,7 @@ class Turn:
                 checkpoint.ENTRY_COLUMNS,
                 inserts=[values(entry, checkpoint.ENTRY_COLUMNS) for entry in sealed],
             ),
+            *pending.others,
         ]
 
     # The run itself
@@ -320,6 +407,10 @@ class Turn:
         """Before a long wait for the outside: give the database connection back to the pool."""
         if connection.vendor == "postgresql" and not connection.in_atomic_block:
             connection.close()
+
+    def active_ms(self) -> int:
+        """Milliseconds that workers have spent on the run, this turn included."""
+        return self.run.active_ms + round((ticks() - self.clock.started_ticks) * 1000)
 
     def now(self) -> datetime:
         """The database's time, in UTC."""

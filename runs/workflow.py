@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any, TypeVar, get_type_hints
 
 from django.utils.module_loading import autodiscover_modules
@@ -50,6 +51,12 @@ class Workflow:
     queue: str = "runs"
     input_type: Any = None
     output_type: Any = None
+    on_cancel: Callable[..., Any] | None = None
+    expected: timedelta | None = None
+    at_most: int | None = None
+    at_most_per_key: int | None = None
+    limit_key: Callable[[Any], str] | None = None
+    keep_days: int | None = None
 
     @property
     def description(self) -> str:
@@ -96,8 +103,19 @@ def workflow(
     unit: str = "",
     budget: Budget | None = None,
     queue: str = "runs",
+    on_cancel: Callable[..., Any] | None = None,
+    expected: timedelta | None = None,
+    at_most: int | None = None,
+    at_most_per_key: int | None = None,
+    limit_key: Callable[[Any], str] | None = None,
+    keep_days: int | None = None,
 ) -> Callable[[Fn], Fn]:
     """Register a function ``(run, input) -> output`` as version `version` of the workflow `name`.
+
+    `owner` and `unit` say whose it is and what one run does. `on_cancel`, a function ``(run, input)``, is run
+    when a person cancels a run. `expected` is how long one usually takes; longer ones are pointed out.
+    `at_most` limits how many runs are under way at a time, `at_most_per_key` how many of one key, which
+    `limit_key` takes from the input. `keep_days` is how long the contents of ended runs are kept.
 
     Its code must do nothing but compute between calls on `run`: it is run again from the top after every
     wait and every crash, with recorded results. Raises ValueError for a second function of the same name and
@@ -107,7 +125,21 @@ def workflow(
     def register(function: Fn) -> Fn:
         input_type, output_type = _types_of(name, function)
         made = Workflow(
-            name, version, function, owner, unit, budget or Budget(), queue, input_type, output_type
+            name,
+            version,
+            function,
+            owner,
+            unit,
+            budget or Budget(),
+            queue,
+            input_type,
+            output_type,
+            on_cancel,
+            expected,
+            at_most,
+            at_most_per_key,
+            limit_key,
+            keep_days,
         )
         known = _registry.get((name, version))
         if known is not None and known.function.__qualname__ != function.__qualname__:

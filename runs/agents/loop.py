@@ -138,12 +138,29 @@ class _Quiet:
 _NUDGE = object()
 
 
+def _get(waited_for: queue.SimpleQueue[Any], timeout: float) -> Any:
+    return waited_for.get(timeout=timeout)
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """How the turn's thread waits for work, so that it can do something else meanwhile.
+
+    `get` takes the queue and seconds and raises queue.Empty; `nudge` is called after each thing that is put,
+    from any thread.
+    """
+
+    get: Callable[[queue.SimpleQueue[Any], float], Any] = _get
+    nudge: Callable[[], None] = lambda: None
+
+
 class Pump:
     """Carries blocking work from coroutines on the loop to the thread of the turn they belong to."""
 
-    def __init__(self, home: LoopThread, silent_too_long: float) -> None:
+    def __init__(self, home: LoopThread, silent_too_long: float, waiting: Waiting | None = None) -> None:
         self._home = home
         self._silent_too_long = silent_too_long
+        self._waiting = waiting or Waiting()
         self._queue: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._closed = False
         self._task: asyncio.Task[Any] | None = None
@@ -168,19 +185,23 @@ class Pump:
             yield
         finally:
             self._acts -= 1
-            self._queue.put(_NUDGE)
+            self._enqueue(_NUDGE)
 
     def put(self, work: _Work) -> None:
         """Queue the work; once the turn is over it is cancelled at once."""
         if self._closed:
             work.answer.cancel()
         else:
-            self._queue.put(work)
+            self._enqueue(work)
+
+    def _enqueue(self, item: Any) -> None:
+        self._queue.put(item)
+        self._waiting.nudge()
 
     def run(self, main: Callable[[Pump], Awaitable[T]]) -> T:
         """Run the coroutine to its end, serving its calls on this thread."""
         done: Future[T] = asyncio.run_coroutine_threadsafe(self._guarded(main), self._home.loop)
-        done.add_done_callback(lambda _: self._queue.put(_NUDGE))
+        done.add_done_callback(lambda _: self._enqueue(_NUDGE))
         try:
             self._serve(done)
             return done.result()
@@ -220,7 +241,7 @@ class Pump:
         """The next piece of work; raises Stalled when the loop has stopped coming round."""
         while True:
             try:
-                return self._queue.get(timeout=min(BEAT, self._silent_too_long))
+                return self._waiting.get(self._queue, min(BEAT, self._silent_too_long))
             except queue.Empty:
                 if self._home.silent_for > self._silent_too_long:
                     _condemn(self._home)
@@ -236,7 +257,7 @@ class Pump:
         if rounds:
             self._home.loop.call_soon(self._come_round, at, rounds - 1)
         else:
-            self._queue.put(_Quiet(at, self._acts))
+            self._enqueue(_Quiet(at, self._acts))
 
     def _abandon(self, done: Future[Any]) -> None:
         """Cancel what is left of the coroutine and wait for it, doing no more work for it."""
@@ -252,7 +273,7 @@ class Pump:
     def _refuse_until(self, done: Future[Any], moment: float) -> None:
         while not done.done() and (left := moment - time.monotonic()) > 0:
             with suppress(queue.Empty):
-                item = self._queue.get(timeout=min(BEAT, left))
+                item = self._waiting.get(self._queue, min(BEAT, left))
                 if isinstance(item, _Work):
                     item.answer.cancel()
 
@@ -273,10 +294,17 @@ class _PumpExecutor(Executor):
         return work.answer
 
 
-def run_on_loop(main: Callable[[Pump], Awaitable[T]], *, silent_too_long: float = SILENT_TOO_LONG) -> T:
+def run_on_loop(
+    main: Callable[[Pump], Awaitable[T]],
+    *,
+    silent_too_long: float = SILENT_TOO_LONG,
+    waiting: Waiting | None = None,
+) -> T:
     """Run a coroutine on the process's loop and serve its blocking calls on this thread until it ends.
+
+    `waiting` says how this thread waits.
 
     Raises what the coroutine raises. What a pumped call raises and the coroutine did not expect (above all a
     Stop) comes out here too, once the coroutine is cancelled and drained. Raises Stalled when the loop hangs.
     """
-    return Pump(process_loop(), silent_too_long).run(main)
+    return Pump(process_loop(), silent_too_long, waiting).run(main)

@@ -17,7 +17,7 @@ from pydantic_ai.usage import UsageLimits
 from runs.agent import SCRIPTED, AgentDefinition, AgentFailed, Limits
 from runs.agents.durable import Durability
 from runs.agents.live import live_model
-from runs.agents.loop import Pump, process_loop, run_on_loop
+from runs.agents.loop import Pump, Waiting, process_loop, run_on_loop
 from runs.agents.port import JSON, NOTHING, TurnPort, Usage
 from runs.agents.script import Conversation
 from runs.agents.scripted import asked, scripted_model
@@ -53,6 +53,7 @@ def run_agent(
     *,
     deps: Any = None,
     feedback: str | None = None,
+    waiting: Waiting | None = None,
 ) -> AgentResult:
     """Run the agent to its answer, on the turn's own thread; `path` is its place among the run's steps.
 
@@ -74,7 +75,7 @@ def run_agent(
             raise AgentFailed(_failure(error, definition)) from error
         return _result(definition, output, work.usage, identifier)
 
-    return run_on_loop(main)
+    return run_on_loop(main, waiting=waiting)
 
 
 async def _converse(work: Work, text: str, deps: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from runs import budget
@@ -29,23 +30,34 @@ def run_agent_step(
     Raises AgentFailed, Rejected when a reviewer wants the run to stop, and what ends the turn.
     """
     # pydantic-ai takes most of a second to import: only a process that runs an agent pays for it.
+    from runs.agents.loop import Waiting
     from runs.agents.run import recorded_result, run_agent
 
     asked = digest({"version": definition.version, "prompt": normalise(prompt), "feedback": feedback})
-    step = turn.find(path, "agent", definition.name, asked)
+    given = {"prompt": normalise(prompt), "feedback": feedback, "version": definition.version}
+    step = turn.find(path, "agent", definition.name, asked, arguments=given)
     if step is None:
         step = turn.new_step(
             path,
             "agent",
             definition.name,
             asked,
-            arguments={"prompt": normalise(prompt), "feedback": feedback, "version": definition.version},
+            arguments=given,
             model=definition.model_identifier,
         )
         turn.note("agent.started", f"Agent {definition.name} begins", step, version=definition.version)
     if step.state == StepState.SUCCEEDED:
         return recorded_result(definition, step.result, step.model)
-    result = run_agent(AgentPort(turn), path, definition, prompt, deps=deps, feedback=feedback)
+    lane = turn.lanes.current()
+    result = run_agent(
+        AgentPort(turn),
+        path,
+        definition,
+        prompt,
+        deps=deps,
+        feedback=feedback,
+        waiting=Waiting(turn.lanes.get, partial(turn.lanes.nudge, lane)),
+    )
     _finish(turn, step, result)
     return result
 
@@ -98,7 +110,7 @@ class AgentPort:
         else:
             turn.restart(step)
         turn.note(f"{kind}.started", f"Asks {name}" if kind == "model" else f"Begins {name}", step)
-        turn.commit(lease=turn.lease_for(timeout))
+        turn.intend(turn.lease_for(timeout))
         turn.rest()
 
     def finish(self, path: str, result: Any, usage: Usage | None, sentence: str) -> None:

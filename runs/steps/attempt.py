@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 
 from runs.gate import Go, Refuse
 from runs.models import Step
@@ -41,7 +42,7 @@ def intend(turn: Turn, proposal: Proposal, step: Step, verdict: Go | None) -> No
     said = f"Calls {tool.title}" + (f", attempt {step.attempt}" if step.attempt > 1 else "")
     policy = {"policy": verdict.policy, "approval": verdict.approval_id} if verdict else {}
     turn.note("call.started", said, step, tool=tool.name, key=step.key, arguments=step.fingerprint, **policy)
-    turn.commit(lease=lease)
+    turn.intend(lease)
 
 
 def act(turn: Turn, proposal: Proposal, step: Step) -> None:
@@ -52,7 +53,11 @@ def act(turn: Turn, proposal: Proposal, step: Step) -> None:
         turn.must_still_own(tool.timeout)
     began = time.monotonic()
     try:
-        result = tool.invoke(proposal.arguments, step.key)
+        result = turn.perform(
+            partial(tool.invoke, proposal.arguments, step.key),
+            timeout=tool.timeout,
+            waits=tool.effect.changes_the_world,
+        )
     except Exception as error:
         _failed(turn, proposal, step, call, error)
         return

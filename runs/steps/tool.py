@@ -7,13 +7,13 @@ from typing import Any
 from runs import budget, gate
 from runs.checkpoint import own_transaction
 from runs.gate import Go, Hold, Refuse
-from runs.models import Run, Step
+from runs.models import Step
 from runs.states import StepState
 from runs.steps.attempt import act, intend, recover, try_again
 from runs.steps.doubt import LOOK_AGAIN
 from runs.steps.proposal import Proposal, as_proposed, hook_call, new_step
 from runs.steps.record import give_up, outcome_of, refuse
-from runs.stops import Fenced, Suspend
+from runs.stops import Suspend
 from runs.turn import Turn
 from tools.canonical import new_id
 from tools.failures import FailureClass, Refused, ToolError, classify
@@ -73,7 +73,9 @@ def _review(turn: Turn, proposal: Proposal) -> bool:
 
 
 def _find(turn: Turn, proposal: Proposal) -> Step | None:
-    return turn.find(proposal.path, "tool", proposal.tool.name, proposal.fingerprint)
+    return turn.find(
+        proposal.path, "tool", proposal.tool.name, proposal.fingerprint, arguments=proposal.arguments
+    )
 
 
 # The gate
@@ -109,17 +111,17 @@ def _verdict(turn: Turn, proposal: Proposal, step_id: str) -> gate.Verdict:
 def _hold(turn: Turn, proposal: Proposal, step_id: str, hold: Hold) -> Step:
     """Park the step and ask a person: request, step and journal in one transaction."""
     with own_transaction():
-        _lock(turn)
+        turn.lock()
         step = new_step(turn, proposal, step_id, StepState.HELD)
         turn.pending.entries += gate.installed().open(as_proposed(turn, proposal, step_id), hold)
-        turn.commit()
+        turn.commit(intent=True)
     return step
 
 
 def _take_answer(turn: Turn, proposal: Proposal, step: Step) -> None:
     """What was decided about a held call; a yes is used up in the transaction that writes the intent."""
     with own_transaction():
-        _lock(turn)
+        turn.lock()
         proposed = as_proposed(turn, proposal, step.id)
         verdict = gate.installed().answer(proposed)
         if isinstance(verdict, Go):
@@ -136,7 +138,7 @@ def _take_answer(turn: Turn, proposal: Proposal, step: Step) -> None:
             return
         if verdict.request is not None:  # it changed since somebody said yes: they are asked again
             turn.pending.entries += gate.installed().open(proposed, verdict)
-            turn.commit()
+            turn.commit(intent=True)
     raise turn.stop(_undecided(proposal))
 
 
@@ -157,12 +159,3 @@ def _still_allowed(turn: Turn, proposal: Proposal, step: Step, yes: Go) -> Go | 
 
 def _undecided(proposal: Proposal) -> Suspend:
     return Suspend(f"a decision: {proposal.tool.title}")
-
-
-def _lock(turn: Turn) -> None:
-    """The run row for this transaction, in the order switch, run, approval, step. Raises Fenced."""
-    row = Run.objects.select_for_update().filter(
-        pk=turn.run.id, lease_owner=turn.worker, lease_epoch=turn.run.lease_epoch
-    )
-    if not row.exists():
-        raise turn.stop(Fenced(f"{turn.run.id} has another owner"))

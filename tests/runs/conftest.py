@@ -32,7 +32,7 @@ class OpenGate:
     def answer(self, call: ProposedCall) -> Verdict:
         return Refuse("policy", "nothing was held")
 
-    def withdraw(self, run_id: str, reason: str) -> list[Entry]:
+    def withdraw(self, run_id: str, reason: str, *, step_id: str = "") -> list[Entry]:
         return []
 
 

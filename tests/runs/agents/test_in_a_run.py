@@ -52,7 +52,7 @@ class Reviewer:
     def answer(self, call: ProposedCall) -> Verdict:
         return self.verdict or Hold(policy="refunds")
 
-    def withdraw(self, run_id: str, reason: str) -> list[Entry]:
+    def withdraw(self, run_id: str, reason: str, *, step_id: str = "") -> list[Entry]:
         return []
 
 

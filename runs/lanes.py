@@ -1,0 +1,253 @@
+"""Branches of one turn side by side, on the turn's own thread: only the bodies of acts run on threads.
+
+Each branch is a greenlet, so that all work with the database stays on one thread and one connection. A
+branch goes on until it must write an intent; when none can go on, the intents of all are written in one
+statement and their bodies begin together.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextvars import copy_context
+from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
+from typing import Any, Generic, TypeVar
+
+from django.db import connections
+from greenlet import getcurrent, greenlet
+
+from runs.clock import ticks
+from runs.stops import Lost, Stop
+
+T = TypeVar("T")
+
+SIDE_BY_SIDE = 32  # bodies of one turn at a time; their leases must outlive the slowest of them
+
+
+@dataclass(eq=False)
+class Lane:
+    """One branch: what it runs, and how it ended."""
+
+    run: Callable[[], Any]
+    result: Any = None
+    error: Exception | None = None
+    stopped: Stop | None = None
+    ended: bool = False
+    lost: bool = False
+    ends_at: float = 0.0  # ticks by which the act it has in hand must be over
+    look_at: float | None = None  # ticks at which it wants to look again, woken or not
+    thread: greenlet | None = field(default=None, repr=False)
+
+    @property
+    def decided(self) -> bool:
+        """Whether it came to a result or an error; a branch that only waits has not."""
+        return self.ended and self.stopped is None
+
+
+class Lanes:
+    """The branches of one turn. `commit` writes what is pending, with a lease of so many seconds."""
+
+    def __init__(self, commit: Callable[[float], None]) -> None:
+        self._commit = commit
+        self._home: greenlet | None = None
+        self._lanes: dict[greenlet, Lane] = {}
+        self._ready: deque[Lane] = deque()
+        self._flushing: dict[Lane, float] = {}
+        self._inbox: SimpleQueue[Lane] = SimpleQueue()
+
+    def current(self) -> Lane | None:
+        """The branch that asks; None outside all branches."""
+        return self._lanes.get(getcurrent()) if self._lanes else None
+
+    def go_on_only_if_running(self) -> None:
+        """Raise why the branch that asks has ended already, if it has."""
+        lane = self.current()
+        if lane is not None and lane.stopped is not None:
+            raise lane.stopped
+        if lane is not None and lane.lost:
+            raise self._lose(lane)
+
+    def busy_for(self) -> float:
+        """Seconds until the last of the acts in hand must be over."""
+        return max((lane.ends_at for lane in self._lanes.values()), default=0.0) - ticks()
+
+    # Running them
+
+    def run(
+        self, branches: Sequence[Callable[[], Any]], enough: Callable[[Sequence[Lane]], bool]
+    ) -> list[Lane]:
+        """Run the branches until all have ended, or `enough` says that no more is needed.
+
+        What then still runs is lost: acts that change the world are waited for, everything else is given up.
+        """
+        lanes = [self._start(branch) for branch in branches]
+        self._go_on_until(lambda: enough(lanes) or all(lane.ended for lane in lanes))
+        for lane in lanes:
+            if not lane.ended:
+                lane.lost = True
+                self._ready.append(lane)
+        self._go_on_until(lambda: all(lane.ended for lane in lanes))
+        return lanes
+
+    def _start(self, branch: Callable[[], Any]) -> Lane:
+        if self._home is None:
+            self._home = getcurrent()
+        lane = Lane(branch)
+        lane.thread = greenlet(self._serve, parent=self._home)
+        lane.thread.gr_context = copy_context()
+        self._lanes[lane.thread] = lane
+        self._ready.append(lane)
+        return lane
+
+    def _serve(self) -> None:
+        lane = self._lanes[getcurrent()]
+        try:
+            lane.result = lane.run()
+        except Stop as reason:
+            lane.stopped = lane.stopped or reason
+        except Exception as error:
+            lane.error = error
+        finally:
+            lane.ended = True
+            del self._lanes[getcurrent()]
+            # A branch may be waiting for this one: all look again.
+            self._ready.extend(other for other in self._lanes.values() if other not in self._flushing)
+
+    def _go_on_until(self, done: Callable[[], bool]) -> None:
+        """From outside the branches: keep them going. From inside one: let the others go on."""
+        while not done():
+            if self.current() is None:
+                self._round()
+            else:
+                self._switch()
+
+    def _round(self) -> None:
+        """One step of whoever can go on; else the intents of all; else wait for an act to end."""
+        if self._ready:
+            lane = self._ready.popleft()
+            if not lane.ended and lane.thread is not None:
+                lane.thread.switch()
+        elif self._flushing:
+            self._write_intents()
+        else:
+            self._await_news()
+
+    def _write_intents(self) -> None:
+        lease = max(self._flushing.values())
+        waiting, self._flushing = list(self._flushing), {}
+        try:
+            self._commit(lease)
+        except Stop as reason:
+            for lane in waiting:
+                lane.stopped = lane.stopped or reason
+        self._ready.extend(waiting)
+
+    def _await_news(self) -> None:
+        moments = [lane.look_at for lane in self._lanes.values() if lane.look_at is not None]
+        timeout = max(0.0, min(moments) - ticks()) if moments else None
+        try:
+            self._ready.append(self._inbox.get(timeout=timeout))
+        except Empty:
+            now = ticks()
+            self._ready.extend(lane for lane in self._lanes.values() if (lane.look_at or now + 1) <= now)
+
+    def _switch(self) -> None:
+        assert self._home is not None  # noqa: S101 - only called inside a branch
+        self._home.switch()
+
+    # What a branch asks for
+
+    def flush(self, lease: float) -> None:
+        """Have the pending intents written, together with those of the others. Raises Stop."""
+        lane = self._mine()
+        while self._acting() + len(self._flushing) >= SIDE_BY_SIDE and not lane.lost:
+            self._switch()
+        if not lane.lost:
+            self._flushing[lane] = lease
+        while lane in self._flushing and not lane.lost:
+            self._switch()
+        self._flushing.pop(lane, None)
+        self.go_on_only_if_running()
+
+    def perform(self, body: Callable[[], T], timeout: float, *, waits: bool) -> T:
+        """Run `body` on a thread of its own while the others go on. Raises what it raises, and Lost."""
+        lane = self.current()
+        if lane is None:
+            return body()
+        act = _Act[T](body, lane, self._inbox)
+        lane.ends_at = ticks() + timeout
+        try:
+            while not act.ended:
+                if lane.lost and not waits:
+                    raise self._lose(lane)
+                self._switch()
+        finally:
+            lane.ends_at = 0.0
+        return act.outcome()
+
+    def get(self, queue: SimpleQueue[Any], timeout: float) -> Any:
+        """As `queue.get`, letting the other branches go on meanwhile; whoever puts must `nudge`."""
+        lane = self.current()
+        if lane is None:
+            return queue.get(timeout=timeout)
+        lane.look_at = ticks() + timeout
+        try:
+            while queue.empty():
+                if ticks() >= lane.look_at:
+                    raise Empty
+                if lane.lost and lane.stopped is None:
+                    raise self._lose(lane)
+                self._switch()
+        finally:
+            lane.look_at = None
+        return queue.get_nowait()
+
+    def nudge(self, lane: Lane | None) -> None:
+        """From any thread: there is something for `lane`."""
+        if lane is not None:
+            self._inbox.put(lane)
+
+    def _acting(self) -> int:
+        return sum(lane.ends_at > 0.0 for lane in self._lanes.values())
+
+    def _mine(self) -> Lane:
+        lane = self.current()
+        if lane is None:
+            raise RuntimeError("only a branch can wait for the others")
+        return lane
+
+    @staticmethod
+    def _lose(lane: Lane) -> Stop:
+        lane.stopped = lane.stopped or Lost("another branch decided")
+        return lane.stopped
+
+
+class _Act(Generic[T]):
+    """The body of one act on a thread of its own."""
+
+    def __init__(self, body: Callable[[], T], lane: Lane, inbox: SimpleQueue[Lane]) -> None:
+        self._body, self._lane, self._inbox = body, lane, inbox
+        self._result: list[T] = []
+        self._error: BaseException | None = None
+        self.ended = False
+        context = copy_context()
+        threading.Thread(target=context.run, args=(self._run,), name="act", daemon=True).start()
+
+    def _run(self) -> None:
+        try:
+            self._result.append(self._body())
+        except BaseException as error:
+            self._error = error
+        finally:
+            # This thread ends here: what its body opened is given back.
+            connections.close_all()
+            self.ended = True
+            self._inbox.put(self._lane)
+
+    def outcome(self) -> T:
+        """What the body returned; raises what it raised."""
+        if self._error is not None:
+            raise self._error
+        return self._result[0]

@@ -1,0 +1,42 @@
+"""What becomes of a step whose tool call was settled."""
+
+from __future__ import annotations
+
+from runs.actors import acting_as, plain_name
+from runs.clock import db_now
+from runs.journal import Entry
+from runs.models import Step
+from runs.services.control import let_go_on
+from runs.services.record import append_entries, lock_run
+from runs.states import RunState
+from tools.models import CallState, ToolCall
+
+
+def settle_call(call: ToolCall) -> None:
+    """A tool call whose outcome was unknown is settled (in the caller's transaction): its run goes on.
+
+    It happened: the step has its result. It did not: the step may be tried again, with the same key.
+    """
+    run = lock_run(call.run_id)
+    step = Step.objects.select_for_update().get(pk=call.step_id)
+    happened = call.state == CallState.SUCCEEDED
+    with acting_as(call.settled_by):
+        if happened:
+            step.succeed()
+            step.result, step.error, step.finished_at = call.result, None, call.finished_at
+        else:
+            step.retry_later()
+            step.due_at, step.error = db_now(), None
+        step.not_before = None
+        step._change_reason = call.note  # type: ignore[attr-defined]
+        step.save()
+        word = "it happened" if happened else "it did not happen"
+        entry = Entry(
+            "call.settled",
+            f"{plain_name(call.settled_by)} settled {call.tool}: {word}. {call.note}",
+            {"call": call.id, "happened": happened, "note": call.note, "result": call.result_digest},
+            step.id,
+        )
+        append_entries(run, [entry], actor=call.settled_by)
+        if run.state == RunState.NEEDS_ATTENTION:
+            let_go_on(run, f"{call.tool} is settled: {word}", call.settled_by)

@@ -1,0 +1,116 @@
+"""Waking and rescuing: how a run that stands still gets its next worker."""
+
+from __future__ import annotations
+
+import random
+from datetime import timedelta
+from typing import Any
+
+from runs import messages, workers
+from runs.actors import current
+from runs.checkpoint import own_transaction
+from runs.clock import db_now
+from runs.journal import Entry
+from runs.models import Run, Step
+from runs.services.record import append_entries, lock_run
+from runs.states import RunState, StepState
+
+SUSPECTS = "tools"  # the queue for runs that must be alone
+HINT_LOST_AFTER = timedelta(seconds=5)  # a queued run that nobody claimed by then gets another hint
+MAX_CRASHES = 3
+
+
+def wake(run: Run) -> None:
+    """What the run (locked by the caller) waits for may be there: have it look.
+
+    Also right while a worker has it: the count makes that worker look again before it goes to wait.
+    """
+    run.wakes += 1
+    if run.state == RunState.WAITING:
+        run.wake()
+        run.wake_at, run.waiting_for = db_now() + HINT_LOST_AFTER, ""
+        run.save(update_fields=["state", "wakes", "wake_at", "waiting_for"])
+        messages.hint(run.id, _queue_of(run))
+        return
+    Run.objects.filter(pk=run.pk).update(wakes=run.wakes)
+
+
+def _queue_of(run: Run) -> str:
+    return SUSPECTS if run.alone else run.queue
+
+
+def wake_due(run_id: str) -> bool:
+    """Wake a waiting run whose time has come; False when it is not waiting for the clock any more."""
+    with own_transaction():
+        run = lock_run(run_id)
+        if run.state != RunState.WAITING or run.wake_at is None or run.wake_at > db_now():
+            return False
+        wake(run)
+    return True
+
+
+def requeue(run_id: str) -> bool:
+    """Send another hint for a queued run whose hint nobody took."""
+    with own_transaction():
+        now = db_now()
+        due = Run.objects.filter(pk=run_id, state=RunState.QUEUED, wake_at__lte=now)
+        run = due.first()
+        if run is None:
+            return False
+        # Nobody takes suspects here any more: better among others than never.
+        run.alone = run.alone and workers.anyone_listens_to(SUSPECTS)
+        if not due.update(wake_at=now + HINT_LOST_AFTER, alone=run.alone):
+            return False
+        messages.hint(run.id, _queue_of(run))
+    return True
+
+
+def rescue_run(run_id: str, epoch: int, *, reason: str, died: bool, proven: bool, alone: bool) -> bool:
+    """Take a run from a worker that is gone or out of time, so that the next one goes on with it.
+
+    A compare-and-set on the epoch: of many caretakers one succeeds. `died` counts towards the limit after
+    which a person must look; `proven` says that the process is gone for certain, so that a write with a key
+    need not wait; `alone` sends it to a worker of its own, without counting: it may only have been near the
+    culprit.
+    """
+    with own_transaction():
+        run = lock_run(run_id)
+        if run.state != RunState.RUNNING or run.lease_epoch != epoch:
+            return False
+        suspect = died and alone and not run.alone
+        run.crashes += int(died and not suspect)
+        run.alone = run.alone or suspect
+        lost_owner = run.lease_owner
+        run.lease_owner, run.lease_until = "", None
+        if proven:
+            Step.objects.filter(run=run, state=StepState.STARTED, effect="write").update(not_before=None)
+        content = {"epoch": epoch, "worker": lost_owner, "reason": reason, "crashes": run.crashes}
+        if run.crashes >= MAX_CRASHES:
+            return _quarantine(run, content)
+        run.rescue()
+        at_once = run.alone or run.crashes < 2
+        run.wake_at = db_now() + (HINT_LOST_AFTER if at_once else _apart())
+        append_entries(run, [Entry("run.rescued", f"Taken up again: {reason}", content)], actor=current())
+        run.save()
+        if at_once:
+            messages.hint(run.id, _queue_of(run))
+    return True
+
+
+def _apart() -> timedelta:
+    """Where nobody runs suspects alone they come back at moments of their own: who dies again was not near
+    the culprit, but is it.
+    """
+    return HINT_LOST_AFTER * random.uniform(0.1, 2.0)  # noqa: S311 - only spreads them
+
+
+def _quarantine(run: Run, content: dict[str, Any]) -> bool:
+    sentence = f"Its worker died {run.crashes} times at the same place; it is not tried again by itself."
+    run.halt()
+    run.wake_at = None
+    run.attention = {"code": "poison", "sentence": sentence}
+    append_entries(
+        run, [Entry("run.needs_attention", sentence, content | {"code": "poison"})], actor=current()
+    )
+    run.save()
+    return True
