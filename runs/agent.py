@@ -40,6 +40,7 @@ class Limits:
     tool_calls: int = 60
     tokens: int | None = None  # input and output together
     cost_usd: Decimal | None = None  # counts only requests whose price is known
+    cost_usd_a_day: Decimal | None = None  # of all runs together, from midnight UTC
     request_seconds: float = 120.0  # one model request
     corrections: int = 2  # times that a wrong answer or wrong arguments may be put right
 

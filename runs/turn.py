@@ -16,12 +16,13 @@ from typing import Any, TypeVar
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
 
-from runs import checkpoint, journal, workflow
+from runs import budget, checkpoint, journal, workflow
 from runs.checkpoint import Fence, Write, own_transaction
 from runs.clock import TurnClock, ticks
 from runs.journal import Entry, Head
 from runs.lanes import Lanes
 from runs.models import JournalEntry, Run, Step
+from runs.spending import Spent
 from runs.states import RunState
 from runs.stops import Controlled, Diverged, Fenced, Lost, NeedsAttention, Stop, Suspend, Unreachable
 from runs.workflow import Budget
@@ -81,11 +82,12 @@ class Turn:
         """What the run may use up."""
         return workflow.get(self.run.workflow, self.run.version).budget
 
-    # Reading the record
+    @cached_property
+    def spent(self) -> Spent:
+        """What the run has used up so far."""
+        return Spent.of(self.steps.values(), self.budget, self.run.granted or {})
 
-    def count(self, kind: str) -> int:
-        """How many steps of `kind` the run has."""
-        return sum(step.kind == kind for step in self.steps.values())
+    # Reading the record
 
     def find(self, path: str, kind: str, name: str, fingerprint: str, arguments: Any = None) -> Step | None:
         """The step recorded at `path`, or None. Raises Diverged when it is another step than is asked for;
@@ -161,11 +163,20 @@ class Turn:
             started_at=self.clock.now(),
             **values,
         )
+        crossed = self.spent.begun(step)
         self.steps[path] = step
         self.visited.add(path)
         self.pending.new_steps.add(step.id)
         self.changed(step, kind="+")
+        self._warn(crossed)
+        if self.spent.same[fingerprint] == budget.NOTICED_AT:
+            self.note("step.repeats", budget.repeats(name), step)
         return step
+
+    def _warn(self, crossed: list[str]) -> None:
+        for measure in crossed:
+            limit = self.spent.limits[measure]
+            self.note("budget.warning", budget.warning(measure, limit), measure=measure, limit=float(limit))
 
     def changed(self, step: Step, *, kind: str = "~", reason: str | None = None) -> None:
         """`step` has a new state: write it and its history with the next commit."""
@@ -187,12 +198,16 @@ class Turn:
         step.attempt += 1
         step.epoch = self.run.lease_epoch
         step.due_at = None
+        self._warn(self.spent.again())
         self.changed(step)
 
     def finished(self, step: Step) -> None:
         """`step` has ended: progress."""
         step.finished_at = self.clock.now()
         step.due_at = None
+        self._warn(self.spent.ended(step))
+        if step.cost and (said := budget.unusual(self.run.workflow, self.spent.used["cost_usd"], step.cost)):
+            self.note("budget.unusual", said)
         self.pending.progress = True
         self.changed(step)
 

@@ -34,8 +34,12 @@ class Budget:
 
     model_requests: int | None = None
     tool_calls: int | None = None
-    cost_usd: float | None = None
-    days: float | None = None
+    cost_usd: float | None = None  # of requests whose price is known
+    days: float | None = None  # from the start to the end, waits included
+    tokens: int | None = None  # input and output together
+    retries: int | None = None  # further attempts of all steps together
+    active_seconds: float | None = None  # that workers spend on it
+    cost_usd_a_day: float | None = None  # of all runs of the workflow together, from midnight UTC
 
 
 @dataclass(frozen=True)

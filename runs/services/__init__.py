@@ -1,6 +1,7 @@
 """The verbs on runs: each is one transaction with row, history and journal, and a hint after commit."""
 
 from runs.services.control import resume_run
+from runs.services.granting import grant
 from runs.services.record import NotPossible, append_entries, lock_run
 from runs.services.settling import settle_call
 from runs.services.start import start_run
@@ -12,6 +13,7 @@ __all__ = [
     "SUSPECTS",
     "NotPossible",
     "append_entries",
+    "grant",
     "lock_run",
     "requeue",
     "rescue_run",

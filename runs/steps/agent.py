@@ -50,7 +50,7 @@ def run_agent_step(
         return recorded_result(definition, step.result, step.model)
     lane = turn.lanes.current()
     result = run_agent(
-        AgentPort(turn),
+        AgentPort(turn, definition),
         path,
         definition,
         prompt,
@@ -81,8 +81,9 @@ def _finish(turn: Turn, step: Step, result: AgentResult) -> None:
 class AgentPort:
     """The turn as an agent sees it (runs.agents.port.TurnPort)."""
 
-    def __init__(self, turn: Turn) -> None:
+    def __init__(self, turn: Turn, definition: AgentDefinition) -> None:
         self.turn = turn
+        self.definition = definition
 
     def recorded(self, path: str, kind: str, name: str, fingerprint: str) -> Recorded | None:
         """The finished step at `path`, or None."""
@@ -104,7 +105,7 @@ class AgentPort:
         turn = self.turn
         step = turn.find(path, kind, name, fingerprint)
         if step is None:
-            budget.must_allow(turn, kind)
+            budget.must_allow(turn, kind, self.definition)
             model = arguments.get("model", "") if kind == "model" else ""
             step = turn.new_step(path, kind, name, fingerprint, arguments=arguments, model=model)
         else:
