@@ -45,7 +45,7 @@ def must_allow(turn: Turn, kind: str, agent: AgentDefinition | None = None) -> N
     Costs count as far as somebody knows the price of a request; a limit is met when the sum reaches it.
     """
     for measure, limit, whose in _used_up(turn, kind, agent):
-        sentence = f"The budget of {limit:g} {WORDS[measure]}{whose} is used up."
+        sentence = f"The budget of {plain(limit)} {WORDS[measure]}{whose} is used up."
         raise turn.stop(NeedsAttention("budget", sentence, measure=measure, limit=float(limit)))
 
 
@@ -127,9 +127,12 @@ def unusual(workflow: str, spent: Decimal, last: Decimal) -> str:
     usual = usual_cost(workflow)
     if not usual or not spent - last < usual * UNUSUAL <= spent:
         return ""
-    return (
-        f"It has cost {spent:.4f} US dollars, more than {UNUSUAL} times what runs of {workflow} usually cost"
-    )
+    return f"It has cost {spent:.4f} US dollars, more than {UNUSUAL} times what runs of {workflow} cost"
+
+
+def plain(number: Decimal) -> str:
+    """A number as people write it: 3 and not 3.0."""
+    return f"{number.normalize():f}"
 
 
 def repeats(name: str) -> str:
@@ -139,4 +142,4 @@ def repeats(name: str) -> str:
 
 def warning(measure: str, limit: Decimal) -> str:
     """The line for the journal when four fifths of a measure are used up."""
-    return f"More than 80 % of the budget of {limit:g} {WORDS[measure]} is used up"
+    return f"More than 80 % of the budget of {plain(limit)} {WORDS[measure]} is used up"
