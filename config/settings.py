@@ -159,6 +159,14 @@ CELERY_BEAT_SCHEDULE = {
 HOLDPOINT_LEASE_SECONDS = environment.whole("HOLDPOINT_LEASE_SECONDS", 30, least=1)
 HOLDPOINT_LEASE_MARGIN = environment.whole("HOLDPOINT_LEASE_MARGIN", 10, least=1)
 
+# Days after the end of a run; 0: for ever. A workflow may say otherwise for its own runs.
+HOLDPOINT_KEEP_DAYS = environment.whole("HOLDPOINT_KEEP_DAYS", 0)
+HOLDPOINT_KEEP_ARTIFACTS_DAYS = environment.whole("HOLDPOINT_KEEP_ARTIFACTS_DAYS", 0)
+# Days after which an ended run leaves the working lists; its record stays.
+HOLDPOINT_ARCHIVE_DAYS = environment.whole("HOLDPOINT_ARCHIVE_DAYS", 90)
+# A folder for signed lists of the journals' heads, best on another machine; empty: in the data folder.
+HOLDPOINT_ANCHORS = os.environ.get("HOLDPOINT_ANCHORS") or str(HOLDPOINT_DATA / "anchors")
+
 # --- People ------------------------------------------------------------------------------------
 
 AUTHENTICATION_BACKENDS = [

@@ -6,22 +6,38 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
+from datetime import datetime
+from functools import partial
 
-from runs import services, workers
+from django.db.models import QuerySet
+
+from runs import retention, services, workers
 from runs.actors import CARETAKER, acting_as
-from runs.clock import db_now
+from runs.clock import db_now, ticks
 from runs.models import Run
 from runs.states import RunState
 
 logger = logging.getLogger(__name__)
 
 BATCH = 200
+RETIRE_EVERY = 60.0  # seconds
 _caretakers: dict[str, Callable[[], int]] = {}
+_resting: dict[str, float] = {}  # duties that need not be done in every round, and their seconds of rest
+_next: dict[str, float] = {}
 
 
-def register(name: str, duty: Callable[[], int]) -> None:
-    """Add a duty to every round: it returns how many rows it cared for."""
+def register(name: str, duty: Callable[[], int], *, every: float = 0.0) -> None:
+    """Add a duty to every round, or to one in `every` seconds: it returns how many rows it cared for."""
     _caretakers[name] = duty
+    _resting[name] = every
+
+
+def _due_now(name: str) -> bool:
+    now = ticks()
+    if now < _next.get(name, 0.0):
+        return False
+    _next[name] = now + _resting[name]
+    return True
 
 
 def sweep() -> dict[str, int]:
@@ -30,7 +46,7 @@ def sweep() -> dict[str, int]:
     with acting_as(CARETAKER):
         for name, duty in _caretakers.items():
             try:
-                done[name] = duty()
+                done[name] = duty() if _due_now(name) else 0
             except Exception:
                 logger.exception("caretaker failed", extra={"caretaker": name})
     return done
@@ -92,6 +108,19 @@ def _rescue(run_id: str, epoch: int, absence: workers.Absence | None) -> int:
         return 0
 
 
+def _retire(due: Callable[[datetime], QuerySet[Run]], verb: Callable[[str], bool]) -> int:
+    """Runs that ended long ago, a batch in each round."""
+    ids = due(db_now()).order_by("finished_at").values_list("id", flat=True)[:BATCH]
+    return each(list(ids), verb)
+
+
 register("runs.rescue", rescue_lost_runs)
 register("runs.wake", wake_due_runs)
 register("runs.hint", hint_again)
+register("runs.archive", partial(_retire, retention.archive_due, services.archive_run), every=RETIRE_EVERY)
+register("runs.purge", partial(_retire, retention.contents_due, services.purge_contents), every=RETIRE_EVERY)
+register(
+    "runs.purge_artifacts",
+    partial(_retire, retention.artifacts_due, services.purge_artifacts),
+    every=RETIRE_EVERY,
+)

@@ -43,6 +43,14 @@ class Budget:
 
 
 @dataclass(frozen=True)
+class Keep:
+    """How many days after its end what a run held is kept. None: as the settings say; 0: for ever."""
+
+    contents_days: int | None = None  # input, output, arguments, results, messages, details in the journal
+    artifacts_days: int | None = None
+
+
+@dataclass(frozen=True)
 class Workflow:
     """A registered workflow: what `start_run` starts and the engine replays."""
 
@@ -60,7 +68,7 @@ class Workflow:
     at_most: int | None = None
     at_most_per_key: int | None = None
     limit_key: Callable[[Any], str] | None = None
-    keep_days: int | None = None
+    keep: Keep = Keep()
 
     @property
     def description(self) -> str:
@@ -112,14 +120,14 @@ def workflow(
     at_most: int | None = None,
     at_most_per_key: int | None = None,
     limit_key: Callable[[Any], str] | None = None,
-    keep_days: int | None = None,
+    keep: Keep | None = None,
 ) -> Callable[[Fn], Fn]:
     """Register a function ``(run, input) -> output`` as version `version` of the workflow `name`.
 
     `owner` and `unit` say whose it is and what one run does. `on_cancel`, a function ``(run, input)``, is run
     when a person cancels a run. `expected` is how long one usually takes; longer ones are pointed out.
     `at_most` limits how many runs are under way at a time, `at_most_per_key` how many of one key, which
-    `limit_key` takes from the input. `keep_days` is how long the contents of ended runs are kept.
+    `limit_key` takes from the input. `keep` is how long what ended runs held is kept.
 
     Its code must do nothing but compute between calls on `run`: it is run again from the top after every
     wait and every crash, with recorded results. Raises ValueError for a second function of the same name and
@@ -143,7 +151,7 @@ def workflow(
             at_most,
             at_most_per_key,
             limit_key,
-            keep_days,
+            keep or Keep(),
         )
         known = _registry.get((name, version))
         if known is not None and known.function.__qualname__ != function.__qualname__:

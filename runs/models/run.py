@@ -36,7 +36,11 @@ NOT_IN_HISTORY = (
     "active_ms",
     "expected_until",
     "overrun",
+    "late",
+    "start_at",
     "archived_at",
+    "purged_at",
+    "artifacts_purged_at",
 )
 
 
@@ -52,6 +56,7 @@ class Run(StateModel):
     source = models.CharField(max_length=40, blank=True, help_text="The door it came through.")
     queue = models.CharField(max_length=40, default="runs")
     priority = models.PositiveSmallIntegerField(default=5, help_text="0 to 9; higher ones are taken first.")
+    start_at = models.DateTimeField(null=True, help_text="It must not start before.")
     deadline = models.DateTimeField(null=True, help_text="When whoever asked wants it done.")
 
     input = models.JSONField()
@@ -76,7 +81,9 @@ class Run(StateModel):
 
     # Whose turn it is
     limit_key = models.CharField(max_length=200, blank=True, help_text="Runs that share it share its places.")
-    placed = models.BooleanField(default=True, help_text="It has its place under the limits on runs.")
+    placed = models.BooleanField(
+        null=True, help_text="Its place under the limits on runs: has it, must not start yet, or needs none."
+    )
     lease_owner = models.CharField(max_length=32, blank=True)
     lease_epoch = models.BigIntegerField(default=0)
     lease_until = models.DateTimeField(null=True)
@@ -97,7 +104,10 @@ class Run(StateModel):
     active_ms = models.BigIntegerField(default=0, help_text="Milliseconds that workers spent on it.")
     expected_until = models.DateTimeField(null=True, help_text="When runs like this are usually done.")
     overrun = models.BooleanField(default=False, help_text="It took longer, and that was said.")
-    archived_at = models.DateTimeField(null=True)
+    late = models.BooleanField(default=False, help_text="Its deadline has passed, and that was said.")
+    archived_at = models.DateTimeField(null=True, help_text="Since then it is out of the working lists.")
+    purged_at = models.DateTimeField(null=True, help_text="Since then its contents are gone.")
+    artifacts_purged_at = models.DateTimeField(null=True)
 
     history = stamped_history(*NOT_IN_HISTORY)
 
@@ -111,6 +121,11 @@ class Run(StateModel):
             models.Index(
                 fields=["id"], name="run_leased", condition=Q(state__in=["running", "pausing", "cancelling"])
             ),
+            models.Index(
+                fields=["workflow", "finished_at"],
+                name="run_to_empty",
+                condition=Q(purged_at=None, finished_at__isnull=False),
+            ),
             models.Index(fields=["queue"], name="run_in_queue", condition=Q(state="queued")),
             models.Index(fields=["workflow", "key"], name="run_by_key", condition=~Q(key="")),
             models.Index(fields=["parent_id"], name="run_of_parent", condition=~Q(parent_id="")),
@@ -119,20 +134,26 @@ class Run(StateModel):
                 name="run_untold",
                 condition=~Q(to_tell="") & Q(state__in=["succeeded", "failed", "cancelled"]),
             ),
+            models.Index(fields=["workflow", "limit_key"], name="run_placed", condition=Q(placed=True)),
             models.Index(
                 fields=["workflow", "limit_key"],
-                name="run_placed",
-                condition=Q(
-                    state__in=[
-                        "queued",
-                        "running",
-                        "waiting",
-                        "pausing",
-                        "paused",
-                        "cancelling",
-                        "needs_attention",
-                    ]
-                ),
+                name="run_freed",
+                condition=Q(placed=True, state__in=["succeeded", "failed", "cancelled"]),
+            ),
+            models.Index(
+                fields=["workflow", "-priority", "created_at"],
+                name="run_in_line",
+                condition=Q(placed=False, state__in=["queued", "waiting"]),
+            ),
+            models.Index(
+                fields=["workflow", "limit_key", "-priority", "created_at"],
+                name="run_in_line_of_key",
+                condition=Q(placed=False, state__in=["queued", "waiting"]),
+            ),
+            models.Index(
+                fields=["deadline"],
+                name="run_deadline",
+                condition=Q(late=False, finished_at=None, deadline__isnull=False),
             ),
             models.Index(
                 fields=["expected_until"],
@@ -169,6 +190,10 @@ class Run(StateModel):
     @transition(field=state, source=RunState.CANCELLING.value, target=RunState.CANCELLING.value)
     def wait_in_cleanup(self) -> None:
         """Its clean-up waits to be woken."""
+
+    @transition(field=state, source=RunState.QUEUED.value, target=RunState.WAITING.value)
+    def hold_back(self) -> None:
+        """It must not start yet: its time has not come, or no place is free."""
 
     @transition(field=state, source=RunState.WAITING.value, target=RunState.QUEUED.value)
     def wake(self) -> None:

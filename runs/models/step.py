@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.db import models
+from django.db.models import Q
 from django_fsm import FSMField, transition
 
 from runs.history import stamped_history
@@ -50,6 +51,8 @@ class Step(StateModel):
 
     class Meta:
         ordering = ["position"]
+        # What was paid for models in a day.
+        indexes = [models.Index(fields=["started_at"], name="step_of_day", condition=Q(kind="model"))]
         constraints = [models.UniqueConstraint(fields=["run", "path"], name="step_once_a_path")]
 
     def __str__(self) -> str:
@@ -141,3 +144,7 @@ class Step(StateModel):
     @property
     def ended(self) -> bool:
         return self.state in STEP_ENDED
+
+    @property
+    def is_open_question(self) -> bool:
+        return self.kind == "question" and self.state == StepState.HELD
