@@ -24,6 +24,11 @@ MAX_DEPTH = 64
 MAX_BYTES = 256 * 1024
 
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+# Made once: json.dumps with these options makes an encoder at each call.
+_compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+_sorted = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
+#: Where a value stands: the place of what holds it, and its key or index there.
+_Place = tuple["_Place", str | int] | None
 # PostgreSQL refuses NUL in text and jsonb; a lone surrogate cannot be written as UTF-8 at all.
 _UNKEEPABLE = re.compile("[\x00\ud800-\udfff]")
 _ALPHABET = str.maketrans("abcdefghijklmnopqrstuvwxyz234567", "0123456789abcdefghijklmnopqrstuv")
@@ -42,8 +47,8 @@ def normalise(value: Any) -> Json:
     Raises NotJson for NaN and infinities, numbers beyond 2**53 - 1, keys that are not text or that collide,
     sets and binary content, more than 64 levels, more than 256 KiB.
     """
-    plain = _plain(value, "$", 0)
-    size = len(json.dumps(plain, ensure_ascii=False, separators=(",", ":")).encode())
+    plain = _plain(value, None, 0)
+    size = len(_compact(plain).encode())
     if size > MAX_BYTES:
         raise NotJson(
             f"{size} bytes of JSON are more than the {MAX_BYTES} that fit in a row; keep it as an artifact"
@@ -76,7 +81,7 @@ def canonical(value: Json) -> bytes:
     """
     try:
         if _is_simple(value):
-            return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
+            return _sorted(value).encode()
         return rfc8785.dumps(value)
     except (rfc8785.CanonicalizationError, UnicodeEncodeError, RecursionError) as error:
         raise NotJson(str(error)) from None
@@ -98,70 +103,89 @@ def new_id(prefix: str) -> str:
     return f"{prefix}_{base64.b32encode(packed).decode().lower().translate(_ALPHABET)[:26]}"
 
 
-def _plain(value: Any, path: str, depth: int) -> Json:
-    if value is None or value is True or value is False:
+def compact(value: Json) -> str:
+    """`value` as JSON text without blanks, keys in their own order."""
+    return _compact(value)
+
+
+def _plain(value: Any, place: _Place, depth: int) -> Json:
+    kind = type(value)
+    if kind is str:
+        return _UNKEEPABLE.sub(_REPLACEMENT, value)
+    if value is None or kind is bool:
         return value
     if isinstance(value, Enum):
-        return _plain(value.value, path, depth)
+        return _plain(value.value, place, depth)
     if isinstance(value, str):
-        text = value if type(value) is str else "".join(value)
-        return _UNKEEPABLE.sub(_REPLACEMENT, text)
+        return _UNKEEPABLE.sub(_REPLACEMENT, "".join(value))
     if isinstance(value, int | float):
-        return _number(value, path)
-    if depth >= MAX_DEPTH and isinstance(value, Mapping | list | tuple):
-        raise NotJson(f"{path[:80]}: more than {MAX_DEPTH} levels of lists and objects")
-    if isinstance(value, Mapping):
-        return _object(value, path, depth)
-    if isinstance(value, list | tuple):
-        return [_plain(item, f"{path}[{index}]", depth + 1) for index, item in enumerate(value)]
-    return _written(value, path, depth)
+        return _number(value, place)
+    is_object = kind is dict or isinstance(value, Mapping)
+    if not is_object and not isinstance(value, list | tuple):
+        return _written(value, place, depth)
+    if depth >= MAX_DEPTH:
+        raise NotJson(f"{_spelled(place)[:80]}: more than {MAX_DEPTH} levels of lists and objects")
+    if is_object:
+        return _object(value, place, depth)
+    return [_plain(item, (place, index), depth + 1) for index, item in enumerate(value)]
 
 
-def _number(value: float, path: str) -> int | float:
+def _spelled(place: _Place) -> str:
+    """The place in words, such as ``$.lines[2].amount``; only made when there is something to say."""
+    parts: list[str] = []
+    while place is not None:
+        place, key = place
+        parts.append(f"[{key}]" if isinstance(key, int) else f".{key}")
+    return "$" + "".join(reversed(parts))
+
+
+def _number(value: float, place: _Place) -> int | float:
     if isinstance(value, float) and not math.isfinite(value):
-        raise NotJson(f"{path}: {value} is not a number that JSON can carry")
+        raise NotJson(f"{_spelled(place)}: {value} is not a number that JSON can carry")
     # Beyond this a database may hand back an integer for a float, and the digest would change.
     if abs(value) > MAX_INT:
-        raise NotJson(f"{path}: the number is beyond {MAX_INT}; carry it as text")
+        raise NotJson(f"{_spelled(place)}: the number is beyond {MAX_INT}; carry it as text")
     if isinstance(value, int):
         return int(value)
     return float(value) or 0.0  # jsonb knows no negative zero
 
 
-def _object(value: Mapping[Any, Any], path: str, depth: int) -> dict[str, Json]:
+def _object(value: Mapping[Any, Any], place: _Place, depth: int) -> dict[str, Json]:
     plain: dict[str, Json] = {}
     for key, item in value.items():
         if not isinstance(key, str):
-            raise NotJson(f"{path}: the key {key!r} is not text")
-        name = _plain(key, path, depth)
+            raise NotJson(f"{_spelled(place)}: the key {key!r} is not text")
+        name = _plain(key, place, depth)
         if name in plain:
-            raise NotJson(f"{path}: the key {name!r} is there twice")
-        plain[name] = _plain(item, f"{path}.{name}", depth + 1)
+            raise NotJson(f"{_spelled(place)}: the key {name!r} is there twice")
+        plain[name] = _plain(item, (place, name), depth + 1)
     return plain
 
 
-def _written(value: Any, path: str, depth: int) -> Json:
+def _written(value: Any, place: _Place, depth: int) -> Json:
     if isinstance(value, set | frozenset):
-        raise NotJson(f"{path}: a set has no order; use a list")
+        raise NotJson(f"{_spelled(place)}: a set has no order; use a list")
     if isinstance(value, bytes | bytearray | memoryview):
-        raise NotJson(f"{path}: binary content; keep it as an artifact or as base64 text")
+        raise NotJson(f"{_spelled(place)}: binary content; keep it as an artifact or as base64 text")
     if hasattr(value, "__next__"):
-        raise NotJson(f"{path}: {type(value).__name__} can be read only once; use a list")
+        raise NotJson(f"{_spelled(place)}: {type(value).__name__} can be read only once; use a list")
     try:
         written = to_jsonable_python(value, by_alias=True, inf_nan_mode="constants")
     except (PydanticSerializationError, ValueError, RecursionError):
-        raise NotJson(f"{path}: a {type(value).__name__} has no form in JSON") from None
-    return _plain(written, path, depth)
+        raise NotJson(f"{_spelled(place)}: a {type(value).__name__} has no form in JSON") from None
+    return _plain(written, place, depth)
 
 
 def _is_simple(value: Json) -> bool:
     """Whether json's own fast encoder gives the bytes of RFC 8785: no floats, ASCII keys, small integers."""
-    if isinstance(value, dict):
-        return all(isinstance(key, str) and key.isascii() and _is_simple(item) for key, item in value.items())
-    if isinstance(value, list):
-        return all(map(_is_simple, value))
     if isinstance(value, str):
         return True
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and key.isascii() for key in value) and all(
+            map(_is_simple, value.values())
+        )
+    if isinstance(value, list):
+        return all(map(_is_simple, value))
     if isinstance(value, int):
         return -MAX_INT <= value <= MAX_INT
     return value is None
