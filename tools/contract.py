@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Callable, Mapping
@@ -15,7 +14,7 @@ import pydantic
 from jsonschema.protocols import Validator
 from pydantic_core import PydanticSerializationError
 
-from tools.canonical import Json, NotJson, digest, normalise
+from tools.canonical import Json, NotJson, compact, digest, normalise
 from tools.effects import REVERSIBILITY_BY_EFFECT, Effect, Reversibility, Risk
 from tools.failures import InvalidData, Refused, ToolError
 from tools.preview import Change, Check, Evidence, Preview, default_sentence
@@ -205,8 +204,11 @@ class Tool:
         Validating the outcome again changes nothing, so its digest is stable. Raises InvalidArguments with
         every problem.
         """
-        canonical = self._typed(self._plain(arguments))[1]
-        if self._typed(canonical)[1] != canonical:
+        given = compact(self._plain(arguments))
+        canonical = self._canonical(self._model(given))
+        again = compact(canonical)
+        # Read back only where validating changed the text: the same text is read the same way.
+        if again != given and self._canonical(self._model(again)) != canonical:
             raise InvalidArguments(self.name, ["their JSON form reads back as something else"])
         misfits = _misfits(self._input_check, canonical)
         if misfits:
@@ -215,8 +217,8 @@ class Tool:
 
     def call(self, arguments: Mapping[str, Any], key: str, run_id: str = "", step_id: str = "") -> Call:
         """The call as hooks see it. Raises InvalidArguments."""
-        values, canonical = self._typed(self._plain(arguments))
-        return Call(self, canonical, values, key, run_id, step_id)
+        model = self._model(compact(self._plain(arguments)))
+        return Call(self, self._canonical(model), self._values(model), key, run_id, step_id)
 
     def invoke(self, arguments: Mapping[str, Any], key: str) -> Json:
         """Run the function with typed values and the key; returns its result as JSON.
@@ -224,7 +226,7 @@ class Tool:
         Raises InvalidArguments before and InvalidOutput after the function ran, and whatever the function
         raises; an attempt to end the process becomes ToolExit.
         """
-        values = self._typed(self._plain(arguments))[0]
+        values = self._values(self._model(compact(self._plain(arguments))))
         if self._shape.key_parameter:
             values[self._shape.key_parameter] = IdempotencyKey(key)
         try:
@@ -252,7 +254,7 @@ class Tool:
     def restore(self, result: Json) -> Any:
         """A recorded result as the type that the function returns. Raises InvalidOutput if it misfits."""
         try:
-            return self._shape.output.validate_json(_text(result))
+            return self._shape.output.validate_json(compact(result))
         except pydantic.ValidationError as error:
             raise InvalidOutput(self.name, in_words(error)) from None
 
@@ -326,16 +328,24 @@ class Tool:
             raise InvalidArguments(self.name, [str(error)]) from None
         return plain
 
-    def _typed(self, arguments: dict[str, Json]) -> tuple[dict[str, Any], dict[str, Json]]:
-        """The typed values by parameter name, and their canonical JSON."""
+    def _model(self, arguments: str) -> pydantic.BaseModel:
+        """The typed arguments, from JSON text."""
         try:
-            model = self._shape.model.model_validate_json(_text(arguments))
-            canonical = normalise(model.model_dump(mode="json", by_alias=True))
+            return self._shape.model.model_validate_json(arguments)
         except pydantic.ValidationError as error:
             raise InvalidArguments(self.name, in_words(error)) from None
+
+    def _canonical(self, model: pydantic.BaseModel) -> dict[str, Json]:
+        """Their one form as JSON."""
+        try:
+            canonical: dict[str, Json] = normalise(model.model_dump(mode="json", by_alias=True))
         except (NotJson, PydanticSerializationError) as error:
             raise InvalidArguments(self.name, [str(error)]) from None
-        return {name: getattr(model, field) for name, field in self._shape.fields.items()}, canonical
+        return canonical
+
+    def _values(self, model: pydantic.BaseModel) -> dict[str, Any]:
+        """Them by parameter name."""
+        return {name: getattr(model, field) for name, field in self._shape.fields.items()}
 
     @cached_property
     def _input_check(self) -> Validator:
@@ -352,10 +362,6 @@ def _word(kind: type[Word], word: str, tool: str, what: str) -> Word:
     except ValueError:
         known = ", ".join(kind)
         raise ContractError(f"{tool}: {what}={word!r} is none of {known}") from None
-
-
-def _text(value: Json) -> bytes:
-    return json.dumps(value, ensure_ascii=False).encode()
 
 
 def _misfits(check: Validator, value: Json) -> list[str]:
