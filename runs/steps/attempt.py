@@ -12,7 +12,7 @@ from runs.steps.proposal import Proposal
 from runs.steps.record import close, give_up, leave_unknown, refuse, succeeded, wait
 from runs.stops import Suspend
 from runs.turn import MARGIN, SLOW, Turn
-from tools.canonical import digest, new_id
+from tools.canonical import new_id
 from tools.effects import Effect
 from tools.failures import Failure, FailureClass, Refused, classify
 from tools.models import ToolCall
@@ -34,7 +34,7 @@ def intend(turn: Turn, proposal: Proposal, step: Step, verdict: Go | None) -> No
             effect=tool.effect.value,
             attempt=step.attempt,
             key=step.key,
-            arguments_digest=digest(proposal.arguments),
+            arguments_digest=proposal.arguments_digest,
             not_before=step.not_before,
             started_at=turn.now(),
         )
@@ -42,7 +42,7 @@ def intend(turn: Turn, proposal: Proposal, step: Step, verdict: Go | None) -> No
     said = f"Calls {tool.title}" + (f", attempt {step.attempt}" if step.attempt > 1 else "")
     policy = {"policy": verdict.policy, "approval": verdict.approval_id} if verdict else {}
     turn.note("call.started", said, step, tool=tool.name, key=step.key, arguments=step.fingerprint, **policy)
-    turn.intend(lease)
+    turn.intend(lease, step)
 
 
 def act(turn: Turn, proposal: Proposal, step: Step) -> None:
@@ -50,7 +50,7 @@ def act(turn: Turn, proposal: Proposal, step: Step) -> None:
     tool = proposal.tool
     call = turn.call_of(step)
     if tool.effect.changes_the_world:
-        turn.must_still_own(tool.timeout)
+        turn.must_still_own(tool.timeout, step.not_before)
     began = time.monotonic()
     try:
         result = turn.perform(

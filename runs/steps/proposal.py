@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from runs.gate import ProposedCall
@@ -29,10 +30,15 @@ class Proposal:
     agent_version: str = ""
     model: str = ""
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """Digest of what is asked for: another tool, version or argument is another step."""
         return digest({"tool": self.tool.name, "version": self.tool.version, "arguments": self.arguments})
+
+    @cached_property
+    def arguments_digest(self) -> str:
+        """Digest of the arguments alone: what people decide about."""
+        return digest(self.arguments)
 
 
 def idempotency_key(run_id: str, path: str) -> str:
@@ -61,7 +67,7 @@ def hook_call(turn: Turn, proposal: Proposal, step_id: str) -> Call:
 
 
 def as_proposed(turn: Turn, proposal: Proposal, step_id: str) -> ProposedCall:
-    call = hook_call(turn, proposal, step_id)
+    changes = proposal.tool.effect.changes_the_world
     return ProposedCall(
         run_id=turn.run.id,
         step_id=step_id,
@@ -70,8 +76,8 @@ def as_proposed(turn: Turn, proposal: Proposal, step_id: str) -> ProposedCall:
         workflow_version=turn.run.version,
         tool=proposal.tool,
         arguments=proposal.arguments,
-        arguments_digest=digest(proposal.arguments),
-        key=call.key,
+        arguments_digest=proposal.arguments_digest,
+        key=idempotency_key(turn.run.id, proposal.path),
         requester=turn.run.requester,
         why=proposal.why,
         evidence=proposal.evidence,
@@ -79,5 +85,5 @@ def as_proposed(turn: Turn, proposal: Proposal, step_id: str) -> ProposedCall:
         agent=proposal.agent,
         agent_version=proposal.agent_version,
         model=proposal.model,
-        facts=proposal.tool.declared_facts(call) if proposal.tool.effect.changes_the_world else {},
+        facts=proposal.tool.declared_facts(hook_call(turn, proposal, step_id)) if changes else {},
     )
