@@ -7,14 +7,14 @@ SQLite the same rows are written by plain statements in one immediate transactio
 
 from __future__ import annotations
 
-import json
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import cache, lru_cache
+from operator import attrgetter
 from typing import Any
 
 import psycopg
@@ -22,6 +22,7 @@ from django.db import connection, models, transaction
 
 from runs.clock import SQLITE_CLOCK
 from runs.models import JournalEntry, Run, Step
+from tools.canonical import compact
 
 # One writer at a time in this process: SQLite lets waiting writers starve, a lock here serves them in turn.
 _sqlite_writer = threading.RLock()
@@ -87,14 +88,14 @@ def write(fence: Fence, writes: Sequence[Write]) -> bool:
 def _write_postgresql(fence: Fence, writes: Sequence[Write]) -> bool:
     shape = tuple((w.table, w.columns, len(w.inserts), len(w.updates), w.once) for w in writes)
     text = _statement(tuple(fence.changes), fence.lease_seconds is not None, fence.wakes is not None, shape)
-    values = list(_fence_values(fence, text=True))
+    values = _fence_texts(fence)
     for part in writes:
         kinds = _kinds(part.table, part.columns)
         for row in part.inserts:
-            values += [_as_text(kind, value) for kind, value in zip(kinds, row, strict=True)]
-        keyed = ("text", *kinds)
-        for row in part.updates:
-            values += [_as_text(kind, value) for kind, value in zip(keyed, row, strict=True)]
+            values += _as_texts(kinds, row)
+        for key, *changed in part.updates:
+            values.append(key)
+            values += _as_texts(kinds, changed)
     return execute_prepared(text, values) is not None
 
 
@@ -172,7 +173,7 @@ def _update(table: type[models.Model], columns: tuple[str, ...], count: int) -> 
 
 def _write_sqlite(fence: Fence, writes: Sequence[Write]) -> bool:
     with connection.cursor() as cursor:
-        cursor.execute(_fence_sqlite(fence), list(_fence_values(fence, text=False)))
+        cursor.execute(_fence_sqlite(fence), _fence_values(fence))
         if cursor.rowcount != 1:
             return False
         for part in writes:
@@ -213,16 +214,25 @@ def _insert_sqlite(part: Write) -> str:
 # Values: one spelling per kind of column, so that a statement has one plan and both databases the same rows.
 
 
-def _fence_values(fence: Fence, *, text: bool) -> Iterator[Any]:
-    spell = _as_text if text else _adapted
-    for kind, value in zip(_kinds(Run, tuple(fence.changes)), fence.changes.values(), strict=True):
-        yield spell(kind, value)
+def _fence_texts(fence: Fence) -> list[Any]:
+    values = _as_texts(_kinds(Run, tuple(fence.changes)), fence.changes.values())
     if fence.lease_seconds is not None:
-        yield str(fence.lease_seconds) if text else f"+{fence.lease_seconds:.3f} seconds"
-    for guard in (fence.run_id, fence.owner, fence.epoch, fence.head_seq):
-        yield str(guard) if text else guard
+        values.append(str(fence.lease_seconds))
+    values += [fence.run_id, fence.owner, str(fence.epoch), str(fence.head_seq)]
     if fence.wakes is not None:
-        yield str(fence.wakes) if text else fence.wakes
+        values.append(str(fence.wakes))
+    return values
+
+
+def _fence_values(fence: Fence) -> list[Any]:
+    kinds = _kinds(Run, tuple(fence.changes))
+    values = [_adapted(kind, value) for kind, value in zip(kinds, fence.changes.values(), strict=True)]
+    if fence.lease_seconds is not None:
+        values.append(f"+{fence.lease_seconds:.3f} seconds")
+    values += [fence.run_id, fence.owner, fence.epoch, fence.head_seq]
+    if fence.wakes is not None:
+        values.append(fence.wakes)
+    return values
 
 
 _POSTGRESQL_KINDS = {
@@ -246,16 +256,13 @@ def _kinds(table: type[models.Model], columns: tuple[str, ...]) -> tuple[str, ..
     return tuple(_POSTGRESQL_KINDS.get(by_column[name].get_internal_type(), "text") for name in columns)
 
 
-def _as_text(kind: str, value: Any) -> Any:
+def _as_texts(kinds: Sequence[str], values: Iterable[Any]) -> list[Any]:
     # Text for everything but bytes: a parameter's type never varies, so the prepared statement is found
     # again.
-    if value is None or kind == "bytea":
-        return value
-    if kind == "jsonb":
-        return dump(value)
-    if kind == "timestamptz":
-        return value.isoformat()
-    return str(value)
+    return [
+        value if value is None or type(value) is str and kind != "jsonb" else _SPELLED.get(kind, str)(value)
+        for kind, value in zip(kinds, values, strict=True)
+    ]
 
 
 def _adapted(kind: str, value: Any) -> Any:
@@ -272,7 +279,10 @@ def _adapted(kind: str, value: Any) -> Any:
 
 def dump(value: Any) -> str:
     """A value as JSON text for a JSON column."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return compact(value)
+
+
+_SPELLED: dict[str, Callable[[Any], Any]] = {"jsonb": dump, "timestamptz": datetime.isoformat, "bytea": bytes}
 
 
 # What the rows of a turn look like.
@@ -381,13 +391,18 @@ ENTRY_COLUMNS = (
 )
 
 
-def values_of(row: models.Model, columns: Sequence[str]) -> tuple[Any, ...]:
-    """The columns of `row`, in order."""
-    return tuple([getattr(row, name) for name in columns])
+@cache
+def _reader(columns: Sequence[str]) -> Callable[[object], tuple[Any, ...]]:
+    return attrgetter(*columns)
+
+
+def values_of(row: object, columns: tuple[str, ...]) -> tuple[Any, ...]:
+    """The columns of `row`, in order; at least two."""
+    return _reader(columns)(row)
 
 
 def history_values(
-    row: models.Model, columns: Sequence[str], *, kind: str, actor: str, at: datetime, reason: str | None
+    row: models.Model, columns: tuple[str, ...], *, kind: str, actor: str, at: datetime, reason: str | None
 ) -> tuple[Any, ...]:
     """A history row of `row` as it stands: `kind` is + for new and ~ for changed."""
     return (*values_of(row, columns), at, kind, reason, actor)

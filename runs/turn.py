@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import Any, TypeVar
 
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, connection
+from django.db import InterfaceError, OperationalError, connection, transaction
 
 from runs import budget, checkpoint, journal, workflow
 from runs.checkpoint import Fence, Write, own_transaction
@@ -23,7 +23,7 @@ from runs.journal import Entry, Head
 from runs.lanes import Lanes
 from runs.models import JournalEntry, Run, Step
 from runs.spending import Spent
-from runs.states import RunState
+from runs.states import RunState, StepState
 from runs.stops import Controlled, Diverged, Fenced, Lost, NeedsAttention, Stop, Suspend, Unreachable
 from runs.workflow import Budget
 from tools.canonical import new_id
@@ -68,13 +68,16 @@ class Turn:
         self.steps = {step.path: step for step in steps}
         self.visited: set[str] = set()
         self.claimed_as = run.state
+        self.woken = run.wakes  # as it was when the steps were read: what came later was not seen
         self.head = Head(run.head_seq, bytes(run.head_hash))
         self.pending = Pending()
         self.open_calls: dict[str, ToolCall] = {}
         self.stopped: Stop | None = None
+        self.messages_taken: set[str] = set()  # in this turn, by whichever branch
         self.asked_to: str = ""  # the state a person asked for meanwhile: pausing or cancelling
         self.lanes = Lanes(self.commit_together)
         self.lease_ends = ticks() + LEASE
+        self.written_at = ticks()
         self.position = max((step.position for step in steps), default=0)
 
     @cached_property
@@ -258,12 +261,16 @@ class Turn:
         begins = intent or "state" in changes
         if not self.pending.alongside:
             return self._commit(lease, changes, wakes, begins)
+        entries = list(self.pending.entries)
         with own_transaction():
             self.lock()
             for act in self.pending.alongside:
                 self.pending.entries += act()
-            self.pending.alongside = []
-            return self._commit(lease, changes, wakes, begins)
+            if self._commit(lease, changes, wakes, begins):
+                return True
+            transaction.set_rollback(True)
+        self.pending.entries = entries
+        return False
 
     def _commit(self, lease: float | None, changes: dict[str, Any], wakes: int | None, begins: bool) -> bool:
         at, lease = self.clock.now(), self._long_enough(lease)
@@ -288,12 +295,51 @@ class Turn:
         """The intents of several branches in one statement."""
         self.commit(lease=lease, intent=True)
 
-    def intend(self, lease: float) -> None:
-        """Put what is about to be begun on record, with a lease of `lease` seconds; branches go together."""
-        if self.lanes.current() is None or connection.in_atomic_block:
-            self.commit(lease=lease, intent=True)
-        else:
-            self.lanes.flush(lease)
+    def intend(self, lease: float, step: Step) -> None:
+        """Put `step`, which is about to be begun, on record with a lease of `lease` seconds; branches go
+        together. Raises Stop, and then it is not begun.
+        """
+        try:
+            if self.lanes.current() is None or connection.in_atomic_block:
+                self.commit(lease=lease, intent=True)
+            else:
+                self.lanes.flush(lease)
+        except Stop as reason:
+            self._never_begun(step, known=not isinstance(reason, Fenced | Unreachable))
+            raise
+
+    def _never_begun(self, step: Step, *, known: bool) -> None:
+        """Take back the intent of `step`, so that no later commit says that it was begun.
+
+        Another branch may have committed it meanwhile: then it waits to be begun, and is on record as that.
+        """
+        pending = self.pending
+        if known and step.id not in pending.steps:
+            self._put_back(step)
+            return
+        pending.steps.pop(step.id, None)
+        pending.step_history = [row for row in pending.step_history if row[0] != step.id]
+        pending.entries = [entry for entry in pending.entries if entry.step_id != step.id]
+        for call in [call for call in pending.calls.values() if call.step_id == step.id]:
+            del pending.calls[call.id]
+            pending.new_calls.discard(call.id)
+        self.open_calls.pop(step.id, None)
+        del self.steps[step.path]
+        if step.id in pending.new_steps:
+            pending.new_steps.discard(step.id)
+        elif known:
+            self.steps[step.path] = Step.objects.get(pk=step.id)
+
+    def _put_back(self, step: Step) -> None:
+        call = self.open_calls.pop(step.id, None)
+        if call is not None:
+            call.cancel()
+            call.finished_at = self.clock.now()
+            self.changed_call(call)
+        if step.state == StepState.STARTED:
+            step.wait()
+            step.due_at, step.not_before = self.clock.now(), None
+            self.changed(step)
 
     def perform(self, body: Callable[[], T], *, timeout: float, waits: bool) -> T:
         """Carry out what is on record; beside the acts of other branches when there are any.
@@ -309,6 +355,15 @@ class Turn:
         )
         if not row.exists():
             raise self.stop(Fenced(f"{self.run.id} has another owner"))
+        self._hear_answers()
+
+    def _hear_answers(self) -> None:
+        """With the run locked: questions that people have answered since the steps were read are answered."""
+        asked = {step.id: step for step in self.steps.values() if step.is_open_question}
+        if not asked:
+            return
+        for row in Step.objects.filter(pk__in=asked, run_id=self.run.id).exclude(state=StepState.HELD):
+            self.steps[row.path] = row
 
     def also(self, write: Write) -> None:
         """Rows of another table, with the next commit."""
@@ -330,7 +385,7 @@ class Turn:
             wakes=wakes,
         )
 
-    def _written(self, fence: Fence, sealed: list[JournalEntry], *, last: bool) -> bool:
+    def _written(self, fence: Fence, sealed: list[journal.Sealed], *, last: bool) -> bool:
         try:
             return checkpoint.write(fence, self._writes(sealed))
         except OperationalError as error:
@@ -359,10 +414,11 @@ class Turn:
 
     def _accept(self, head: Head, began: float, lease: float | None) -> None:
         self.head = head
+        self.written_at = began
         self.lease_ends = began + (lease or 0.0)
         self.pending = Pending()
 
-    def _writes(self, sealed: list[JournalEntry]) -> list[Write]:
+    def _writes(self, sealed: list[journal.Sealed]) -> list[Write]:
         pending, values = self.pending, checkpoint.values_of
         steps = [step for step in pending.steps.values() if step.id not in pending.new_steps]
         new_steps = [step for step in pending.steps.values() if step.id in pending.new_steps]
@@ -413,9 +469,12 @@ class Turn:
         """Seconds for which this worker may be sure that the run is its own."""
         return self.lease_ends - ticks()
 
-    def must_still_own(self, seconds: float) -> None:
-        """Right before an effect: a worker that stalled since its intent starts nothing. Raises Fenced."""
-        if self.lease_left() < seconds:
+    def must_still_own(self, seconds: float, not_before: datetime | None = None) -> None:
+        """Right before an effect that may take `seconds`: a worker that stalled since its intent starts
+        nothing. `not_before` is when others may take the effect for lost. Raises Fenced.
+        """
+        late = not_before is not None and self.clock.after(seconds) > not_before
+        if late or self.lease_left() < seconds:
             raise self.stop(Fenced(f"{self.run.id}: the lease may be over before the call could end"))
 
     def rest(self) -> None:

@@ -9,15 +9,42 @@ from runs import journal
 from runs.clock import db_now
 from runs.journal import Entry, Head
 from runs.models import JournalEntry, Run
+from tools.canonical import normalise
+
+
+MAX_REASON = 4000
 
 
 class NotPossible(Exception):  # noqa: N818 - read as a sentence where it is caught
-    """The run is not in a state in which this can be done; the message says which, and what can be."""
+    """It cannot be done with this run: the message says how the run stands, who brought it there and when,
+    and what can be done instead. `code` is the kind of obstacle, for counting: ``state``, ``effect``, ….
+    """
+
+    def __init__(self, message: str, *, code: str = "state") -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class NotFound(LookupError):
+    """There is no such run."""
 
 
 def lock_run(run_id: str) -> Run:
-    """The run, locked until the end of the caller's transaction. Raises Run.DoesNotExist."""
-    return Run.objects.select_for_update().get(pk=run_id)
+    """The run, locked until the end of the caller's transaction. Raises NotFound."""
+    run = Run.objects.select_for_update().filter(pk=run_id).first()
+    if run is None:
+        raise NotFound(f"There is no run {run_id}; check the id, or look for it in the list of runs.")
+    return run
+
+
+def said_why(reason: str) -> str:
+    """The reason as it is kept. Raises NotPossible when it says nothing, or too much."""
+    text = reason.strip()
+    if not text:
+        raise NotPossible("Say why: the reason is kept with the run.", code="reason")
+    if len(text) > MAX_REASON:
+        raise NotPossible(f"The reason has {len(text)} characters; shorten it to {MAX_REASON}.", code="reason")
+    return str(normalise(text))
 
 
 def append_entries(run: Run, entries: Iterable[Entry], *, actor: str) -> None:
@@ -32,5 +59,5 @@ def chain(run: Run, entries: Iterable[Entry], actor: str, at: datetime) -> None:
     """Write `entries` and move the head of `run`, in the object alone: the caller saves it."""
     head = Head(run.head_seq, bytes(run.head_hash))
     rows, head = journal.seal(run.id, head, entries, actor=actor, at=at)
-    JournalEntry.objects.bulk_create(rows)
+    JournalEntry.objects.bulk_create([row.as_row() for row in rows])
     run.head_seq, run.head_hash = head.seq, head.hash
