@@ -11,7 +11,7 @@ from functools import partial
 
 from django.db.models import QuerySet
 
-from runs import retention, services, workers
+from runs import anchors, retention, services, workers
 from runs.actors import CARETAKER, acting_as
 from runs.clock import db_now, ticks
 from runs.models import Run
@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 
 BATCH = 200
 RETIRE_EVERY = 60.0  # seconds
+ANCHOR_EVERY = 600.0  # seconds
 _caretakers: dict[str, Callable[[], int]] = {}
 _resting: dict[str, float] = {}  # duties that need not be done in every round, and their seconds of rest
 _next: dict[str, float] = {}
@@ -114,6 +115,11 @@ def _retire(due: Callable[[datetime], QuerySet[Run]], verb: Callable[[str], bool
     return each(list(ids), verb)
 
 
+def make_anchor() -> int:
+    """The heads of the journals that moved, for somebody outside."""
+    return 1 if anchors.make_anchor() else 0
+
+
 register("runs.rescue", rescue_lost_runs)
 register("runs.wake", wake_due_runs)
 register("runs.hint", hint_again)
@@ -124,3 +130,4 @@ register(
     partial(_retire, retention.artifacts_due, services.purge_artifacts),
     every=RETIRE_EVERY,
 )
+register("runs.anchor", make_anchor, every=ANCHOR_EVERY)

@@ -1,5 +1,6 @@
 """What is being done: runs, their steps, the journal, what they produce, and the workers that hold leases."""
 
+from runs.models.anchor import Anchor
 from runs.models.artifact import Artifact, Blob
 from runs.models.errand import Errand, ErrandState
 from runs.models.journal import JournalEntry
@@ -12,6 +13,7 @@ from runs.models.versions import VersionState, WorkflowVersion
 from runs.models.worker import Worker
 
 __all__ = [
+    "Anchor",
     "Artifact",
     "Blob",
     "Errand",

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import json
 from argparse import ArgumentParser
+from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
+from runs.anchors import verify_anchors
 from runs.journal import Break, verify
 from runs.models import JournalEntry, Run
 
@@ -27,6 +29,9 @@ class Command(BaseCommand):
         verbs = parser.add_subparsers(dest="verb", required=True)
         check = verbs.add_parser("verify", help="verify one run's journal, or all of them")
         check.add_argument("run", nargs="?", default="", help="the id of a run; all runs if left out")
+        check.add_argument(
+            "--anchors", metavar="FOLDER", help="also see that nothing these anchors know is missing"
+        )
         check.add_argument("--json", action="store_true", help="the result as one JSON object")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -36,11 +41,14 @@ class Command(BaseCommand):
             if not runs.exists():
                 raise CommandError(f"There is no run {options['run']}.", returncode=NOT_FOUND)
         breaks, entries = self._verify(runs, quiet=options["json"])
+        if options["anchors"]:
+            breaks += _against(options["anchors"])
         if options["json"]:
             found = [{"run": b.run_id, "seq": b.seq, "reason": b.reason} for b in breaks]
             self.stdout.write(json.dumps({"runs": runs.count(), "entries": entries, "breaks": found}))
         for broken in [] if options["json"] else breaks:
-            self.stdout.write(f"{broken.run_id}, entry {broken.seq}: {broken.reason}")
+            place = f", entry {broken.seq}" if broken.seq else ""
+            self.stdout.write(f"{broken.run_id}{place}: {broken.reason}")
         if breaks:
             raise CommandError(f"{len(breaks)} places do not hold.", returncode=BROKEN)
         if not options["json"]:
@@ -56,3 +64,13 @@ class Command(BaseCommand):
             if number % EVERY == 0 and not quiet:
                 self.stderr.write(f"{number} runs, {entries} entries …")
         return breaks, entries
+
+
+def _against(folder: str) -> list[Break]:
+    place = Path(folder)
+    if not any(place.glob("anchor-*.json")):
+        raise CommandError(f"There are no anchors in {place}.", returncode=NOT_FOUND)
+    try:
+        return list(verify_anchors(place))
+    except (OSError, ValueError, KeyError) as error:
+        raise CommandError(f"The anchors in {place} cannot be read: {error}.", returncode=BROKEN) from error
