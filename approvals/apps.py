@@ -15,15 +15,16 @@ class ApprovalsConfig(AppConfig):
 
     def ready(self) -> None:
         # Models can be imported from here on only.
-        from approvals import declared, timers
+        from approvals import declared, services, timers
         from approvals import waits as decisions
         from approvals.gate import ApprovalGate
-        from runs import gate, waits
+        from runs import gate, retention, waits
         from runs import timers as caretakers
 
         gate.install(ApprovalGate())
         waits.install(decisions.waits_of)
         caretakers.register("approvals.expire", timers.expire_due)
+        retention.also("approvals", services.purge)
         declared.discover()
         post_migrate.connect(install_declared, sender=self, dispatch_uid="approvals.install_declared")
 

@@ -50,6 +50,7 @@ __all__ = [
     "expire",
     "no_longer_asked",
     "open_approval",
+    "purge",
     "supersede",
     "withdraw",
 ]
@@ -174,6 +175,15 @@ def withdraw(run_id: str, reason: str, *, step_id: str = "") -> list[Entry]:
         said = f"Withdrawn, {reason}: {approval.title}"
         entries.append(_entry(approval, "withdrawn", said, {"reason": reason}))
     return entries
+
+
+def purge(run_id: str) -> int:
+    """The contents of an ended run are due: forget what its requests showed; how many there were.
+
+    Who decided what, when and why stays, and so does the digest of what they saw.
+    """
+    emptied: dict[str, object] = {"arguments": {}, "preview": {}, "evidence": [], "facts": {}, "why": ""}
+    return Approval.objects.filter(run_id=run_id).update(**emptied)
 
 
 # Inside
