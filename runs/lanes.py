@@ -31,8 +31,11 @@ class Lane:
     """One branch: what it runs, and how it ended."""
 
     run: Callable[[], Any]
+    inside: Lane | None = None  # the branch that this one is part of
     result: Any = None
     error: Exception | None = None
+    escape: BaseException | None = None  # neither an error nor a Stop: it ends whoever runs the turn
+    refused: Exception | None = None  # why its intent could not be written
     stopped: Stop | None = None
     ended: bool = False
     lost: bool = False
@@ -55,6 +58,7 @@ class Lanes:
         self._lanes: dict[greenlet, Lane] = {}
         self._ready: deque[Lane] = deque()
         self._flushing: dict[Lane, float] = {}
+        self._queueing: deque[Lane] = deque()  # for one of the places that acts have side by side
         self._inbox: SimpleQueue[Lane] = SimpleQueue()
 
     def current(self) -> Lane | None:
@@ -82,19 +86,30 @@ class Lanes:
 
         What then still runs is lost: acts that change the world are waited for, everything else is given up.
         """
-        lanes = [self._start(branch) for branch in branches]
-        self._go_on_until(lambda: enough(lanes) or all(lane.ended for lane in lanes))
+        mine = self.current()
+        lanes = [self._start(branch, mine) for branch in branches]
+        over = lambda: all(lane.ended for lane in lanes)  # noqa: E731 - asked for twice, in one line each
+        escaped = lambda: any(lane.escape is not None for lane in lanes)  # noqa: E731
+        self._go_on_until(lambda: over() or escaped() or (mine is not None and mine.lost) or enough(lanes))
+        self._give_up(lanes)
+        self._go_on_until(over)
         for lane in lanes:
-            if not lane.ended:
-                lane.lost = True
-                self._ready.append(lane)
-        self._go_on_until(lambda: all(lane.ended for lane in lanes))
+            if lane.escape is not None:
+                raise lane.escape
         return lanes
 
-    def _start(self, branch: Callable[[], Any]) -> Lane:
+    def _give_up(self, lanes: Sequence[Lane]) -> None:
+        """Those that still run have lost, and whatever branches they have inside."""
+        for lane in lanes:
+            if not lane.ended and not lane.lost:
+                lane.lost = True
+                self._ready.append(lane)
+                self._give_up([other for other in self._lanes.values() if other.inside is lane])
+
+    def _start(self, branch: Callable[[], Any], inside: Lane | None) -> Lane:
         if self._home is None:
             self._home = getcurrent()
-        lane = Lane(branch)
+        lane = Lane(branch, inside)
         lane.thread = greenlet(self._serve, parent=self._home)
         lane.thread.gr_context = copy_context()
         self._lanes[lane.thread] = lane
@@ -109,11 +124,13 @@ class Lanes:
             lane.stopped = lane.stopped or reason
         except Exception as error:
             lane.error = error
-        finally:
-            lane.ended = True
-            del self._lanes[getcurrent()]
-            # A branch may be waiting for this one: all look again.
-            self._ready.extend(other for other in self._lanes.values() if other not in self._flushing)
+        except BaseException as escape:
+            lane.escape = escape
+        lane.ended = True
+        del self._lanes[getcurrent()]
+        # The branch that this one is part of may have waited for it.
+        if lane.inside is not None:
+            self._ready.append(lane.inside)
 
     def _go_on_until(self, done: Callable[[], bool]) -> None:
         """From outside the branches: keep them going. From inside one: let the others go on."""
@@ -124,11 +141,15 @@ class Lanes:
                 self._switch()
 
     def _round(self) -> None:
-        """One step of whoever can go on; else the intents of all; else wait for an act to end."""
+        """One step of whoever can go on; else of whoever waited for a place; else the intents of all; else
+        wait for an act to end.
+        """
         if self._ready:
             lane = self._ready.popleft()
             if not lane.ended and lane.thread is not None:
                 lane.thread.switch()
+        elif self._queueing and not self._full():
+            self._ready.append(self._queueing.popleft())  # the one that has waited longest
         elif self._flushing:
             self._write_intents()
         else:
@@ -142,6 +163,9 @@ class Lanes:
         except Stop as reason:
             for lane in waiting:
                 lane.stopped = lane.stopped or reason
+        except Exception as error:
+            for lane in waiting:
+                lane.refused = error
         self._ready.extend(waiting)
 
     def _await_news(self) -> None:
@@ -159,17 +183,43 @@ class Lanes:
 
     # What a branch asks for
 
-    def flush(self, lease: float) -> None:
-        """Have the pending intents written, together with those of the others. Raises Stop."""
-        lane = self._mine()
-        while self._acting() + len(self._flushing) >= SIDE_BY_SIDE and not lane.lost:
+    def make_room(self) -> None:
+        """Wait for a place among the acts side by side. Asked for before anything of an act is pending: what
+        waits for a place must not come on record as begun. Raises Stop.
+        """
+        lane = self.current()
+        if lane is None or (not self._full() and not self._queueing):
+            return
+        self._queueing.append(lane)
+        while lane in self._queueing and not lane.lost:
             self._switch()
+        if lane in self._queueing:
+            self._queueing.remove(lane)
+        self.go_on_only_if_running()
+
+    def _full(self) -> bool:
+        return sum(lane.ends_at > 0.0 for lane in self._lanes.values()) + len(self._flushing) >= SIDE_BY_SIDE
+
+    def flush(self, lease: float) -> None:
+        """Have the pending intents written, together with those of the others. Raises Stop, and whatever
+        kept them from being written.
+        """
+        lane = self._mine()
         if not lane.lost:
             self._flushing[lane] = lease
         while lane in self._flushing and not lane.lost:
             self._switch()
         self._flushing.pop(lane, None)
         self.go_on_only_if_running()
+        if lane.refused is not None:
+            error, lane.refused = lane.refused, None
+            raise error
+
+    def holds(self, timeout: float) -> None:
+        """The branch that asks has something under way elsewhere for up to `timeout` seconds; 0: no more."""
+        lane = self.current()
+        if lane is not None:
+            lane.ends_at = ticks() + timeout if timeout else 0.0
 
     def perform(self, body: Callable[[], T], timeout: float, *, waits: bool) -> T:
         """Run `body` on a thread of its own while the others go on. Raises what it raises, and Lost."""
@@ -208,9 +258,6 @@ class Lanes:
         """From any thread: there is something for `lane`."""
         if lane is not None:
             self._inbox.put(lane)
-
-    def _acting(self) -> int:
-        return sum(lane.ends_at > 0.0 for lane in self._lanes.values())
 
     def _mine(self) -> Lane:
         lane = self.current()

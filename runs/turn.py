@@ -66,6 +66,7 @@ class Turn:
         self.clock = clock
         self.actor = f"worker:{worker}"
         self.steps = {step.path: step for step in steps}
+        self._recorded = tuple(self.steps)
         self.visited: set[str] = set()
         self.claimed_as = run.state
         self.woken = run.wakes  # as it was when the steps were read: what came later was not seen
@@ -73,6 +74,8 @@ class Turn:
         self.pending = Pending()
         self.open_calls: dict[str, ToolCall] = {}
         self.stopped: Stop | None = None
+        self.unpatched: set[str] = set()  # changes that the record went past
+        self._furthest: dict[str, int] | None = None
         self.messages_taken: set[str] = set()  # in this turn, by whichever branch
         self.asked_to: str = ""  # the state a person asked for meanwhile: pausing or cancelling
         self.lanes = Lanes(self.commit_together)
@@ -115,8 +118,22 @@ class Turn:
     def check_all_visited(self) -> None:
         """At the end: every recorded top-level step was asked for again, or the code has changed."""
         for path, step in self.steps.items():
-            if "/" not in path and "~" not in path and path not in self.visited:
+            if "/" in path or "~" in path or step.kind == "patch":
+                continue  # a change that the code no longer asks about is in every run by now
+            if path not in self.visited:
                 raise self.stop(Diverged(path, f"{step.kind} {step.name}", "the end of the workflow"))
+
+    def furthest(self, below: str) -> int:
+        """The number of the last act that was on record below `below` (empty: at the top) as the turn began."""
+        if self._furthest is None:
+            self._furthest = {}
+            for path in self._recorded:
+                while path:
+                    path, _, last = path.rpartition("/")
+                    where = f"{path}/" if path else ""
+                    if last.isdecimal():
+                        self._furthest[where] = max(self._furthest.get(where, 0), int(last))
+        return self._furthest.get(below, 0)
 
     def stop(self, reason: Stop) -> Stop:
         """Remember why the turn ends, so that code which swallows it gets it again at its next call."""

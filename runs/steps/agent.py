@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from runs.states import StepState
 from runs.steps.proposal import Proposal
 from runs.steps.tool import review, run_tool
 from runs.turn import Turn
+from runs.values import keep_result, recorded_result
 from tools.canonical import digest, normalise
 from tools.contract import Tool
 from tools.failures import Failure, FailureClass, classify
@@ -31,7 +33,8 @@ def run_agent_step(
     """
     # pydantic-ai takes most of a second to import: only a process that runs an agent pays for it.
     from runs.agents.loop import Waiting
-    from runs.agents.run import recorded_result, run_agent
+    from runs.agents.run import recorded_result as recorded_answer
+    from runs.agents.run import run_agent
 
     asked = digest({"version": definition.version, "prompt": normalise(prompt), "feedback": feedback})
     given = {"prompt": normalise(prompt), "feedback": feedback, "version": definition.version}
@@ -47,7 +50,7 @@ def run_agent_step(
         )
         turn.note("agent.started", f"Agent {definition.name} begins", step, version=definition.version)
     if step.state == StepState.SUCCEEDED:
-        return recorded_result(definition, step.result, step.model)
+        return recorded_answer(definition, recorded_result(turn, step), step.model)
     lane = turn.lanes.current()
     result = run_agent(
         AgentPort(turn, definition),
@@ -59,12 +62,13 @@ def run_agent_step(
         waiting=Waiting(turn.lanes.get, partial(turn.lanes.nudge, lane)),
     )
     _finish(turn, step, result)
-    return result
+    # As it is read back later, so that the code sees no other answer the first time.
+    return replace(result, output=recorded_answer(definition, result.data, result.model).output)
 
 
 def _finish(turn: Turn, step: Step, result: AgentResult) -> None:
     step.succeed()
-    step.result = result.data
+    beside = keep_result(turn, step, result.data)
     turn.finished(step)
     by = " (scripted)" if result.scripted else ""
     turn.note(
@@ -75,7 +79,10 @@ def _finish(turn: Turn, step: Step, result: AgentResult) -> None:
         result=digest(result.data),
         reasoning=result.reasoning,
         confidence=result.confidence,
+        **beside,
     )
+    if beside:
+        turn.commit()
 
 
 class AgentPort:
@@ -96,13 +103,14 @@ class AgentPort:
                 failure=Failure(FailureClass(error.get("kind", "fatal")), error.get("message", ""))
             )
         usage = Usage(step.input_tokens, step.output_tokens, step.cost, step.model)
-        return Recorded(step.result, usage if kind == "model" else None)
+        return Recorded(recorded_result(self.turn, step), usage if kind == "model" else None)
 
     def begin(
         self, path: str, kind: str, name: str, fingerprint: str, arguments: Any, timeout: float
     ) -> None:
         """The intent on record, with a lease that outlives the request."""
         turn = self.turn
+        turn.lanes.make_room()
         step = turn.find(path, kind, name, fingerprint)
         if step is None:
             budget.must_allow(turn, kind, self.definition)
@@ -111,23 +119,26 @@ class AgentPort:
         else:
             turn.restart(step)
         turn.note(f"{kind}.started", f"Asks {name}" if kind == "model" else f"Begins {name}", step)
-        turn.intend(turn.lease_for(timeout))
+        turn.intend(turn.lease_for(timeout), step)
+        turn.lanes.holds(timeout)
         turn.rest()
 
     def finish(self, path: str, result: Any, usage: Usage | None, sentence: str) -> None:
         """The result on record; a model request cost money and is committed at once."""
+        self.turn.lanes.holds(0.0)
         step = self.turn.steps[path]
         step.succeed()
-        step.result = result
+        beside = keep_result(self.turn, step, result)
         if usage is not None:
             step.input_tokens, step.output_tokens = usage.input_tokens, usage.output_tokens
             step.cost = usage.cost_usd
         self.turn.finished(step)
-        self.turn.note(f"{step.kind}.succeeded", sentence, step, result=digest(result))
+        self.turn.note(f"{step.kind}.succeeded", sentence, step, result=digest(result), **beside)
         self.turn.commit()
 
     def fail(self, path: str, error: BaseException) -> None:
         """The failure on record."""
+        self.turn.lanes.holds(0.0)
         step = self.turn.steps[path]
         failure = classify(error)
         step.fail()

@@ -11,7 +11,7 @@ from runs.checkpoint import own_transaction
 from runs.lanes import Lane
 from runs.models import Step
 from runs.states import STEP_ENDED, StepState
-from runs.stops import NeedsAttention, Stop, Suspend
+from runs.stops import Diverged, NeedsAttention, Stop, Suspend
 from runs.turn import OF_ONE_BRANCH, Turn
 from tools.canonical import digest
 
@@ -68,16 +68,18 @@ def gather(turn: Turn, path: str, laters: Sequence[Later], *, return_failures: b
     """
     recorded = _find(turn, path, "gather", laters)
     if recorded is not None:
-        return [_replay(turn, laters, recorded["failed"])]
+        _replay(turn, laters, recorded["failed"])
+        raise turn.stop(Diverged(path, f"that {laters[recorded['failed']].name} failed", "its result"))
     lanes = turn.lanes.run(
         [later.act for later in laters],
         lambda lanes: _broken(lanes) or (not return_failures and any(lane.error for lane in lanes)),
     )
+    turn.lanes.go_on_only_if_running()
     failed = None if return_failures else _first(lane.error is not None for lane in lanes)
     if failed is not None and not _broken(lanes):
         _record(turn, path, "gather", laters, {"failed": failed}, f"{laters[failed].name} failed")
         raise _error_of(lanes[failed])
-    _go_on_or_stop(lanes)
+    _go_on_or_stop(turn, lanes)
     return [lane.error if lane.error is not None else lane.result for lane in lanes]
 
 
@@ -92,9 +94,10 @@ def race(turn: Turn, path: str, laters: Sequence[Later]) -> tuple[int, Any]:
     lanes = turn.lanes.run(
         [later.act for later in laters], lambda lanes: _broken(lanes) or any(lane.decided for lane in lanes)
     )
+    turn.lanes.go_on_only_if_running()
     winner = _first(lane.decided for lane in lanes)
     if winner is None or _broken(lanes):
-        _go_on_or_stop(lanes)
+        _go_on_or_stop(turn, lanes)
         raise RuntimeError("a race ended without anybody having ended")
     _record(turn, path, "race", laters, {"winner": winner}, f"{laters[winner].name} came first")
     if lanes[winner].error is not None:
@@ -128,17 +131,20 @@ def _error_of(lane: Lane) -> Exception:
     return lane.error
 
 
-def _go_on_or_stop(lanes: Sequence[Lane]) -> None:
+def _go_on_or_stop(turn: Turn, lanes: Sequence[Lane]) -> None:
     """Raise what must stop the run: what ended the turn first, then what needs a person, then waiting."""
     stops = [lane.stopped for lane in lanes if lane.stopped is not None]
     hard: list[Stop] = [stop for stop in stops if not isinstance(stop, OF_ONE_BRANCH)]
     needs: list[Stop] = [stop for stop in stops if isinstance(stop, NeedsAttention)]
     for stop in hard + needs:
-        raise stop
+        raise turn.stop(stop)
     waits = [stop for stop in stops if isinstance(stop, Suspend)]
     if waits:
         moments = [stop.until for stop in waits if stop.until is not None]
-        raise Suspend(_together([stop.reason for stop in waits]), until=min(moments, default=None))
+        together = _together([stop.reason for stop in waits])
+        raise turn.stop(Suspend(together, until=min(moments, default=None)))
+    for stop in stops:
+        raise turn.stop(stop)
 
 
 def _together(reasons: list[str]) -> str:
@@ -170,12 +176,11 @@ def _record(
         finished_at=turn.now(),
     )
     turn.note(f"{kind}.decided", f"{said}; the others are given up", step, **result)
-    lost = [
-        step for place, later in enumerate(laters) if place != chosen for step in _open_below(turn, later)
-    ]
-    asked = [each for each in lost if cleanup.close(turn, each)]
     with own_transaction():
         turn.lock()
+        others = [later for place, later in enumerate(laters) if place != chosen]
+        lost = [step for later in others for step in _open_below(turn, later)]
+        asked = [each for each in lost if cleanup.close(turn, each)]
         for each in asked:
             turn.pending.entries += gate.installed().withdraw(
                 turn.run.id, "another branch decided", step_id=each.id

@@ -14,7 +14,7 @@ from runs.steps.doubt import LOOK_AGAIN
 from runs.steps.proposal import Proposal, as_proposed, hook_call, new_step
 from runs.steps.record import give_up, outcome_of, refuse
 from runs.stops import Suspend
-from runs.turn import Turn
+from runs.turn import LEASE, Turn
 from tools.canonical import new_id
 from tools.failures import FailureClass, Refused, ToolError, classify
 
@@ -25,6 +25,9 @@ def run_tool(turn: Turn, proposal: Proposal) -> Any:
     Raises Refused, Rejected, Expired and ToolFailed for the workflow to handle, and Suspend, NeedsAttention
     and Fenced, which end the turn.
     """
+    step = _find(turn, proposal)
+    if step is None or not step.ended:
+        turn.lanes.make_room()
     with turn.needing_the_database():
         step = _ready(turn, proposal)
     if step.state == StepState.STARTED:
@@ -114,7 +117,7 @@ def _hold(turn: Turn, proposal: Proposal, step_id: str, hold: Hold) -> Step:
         turn.lock()
         step = new_step(turn, proposal, step_id, StepState.HELD)
         turn.pending.entries += gate.installed().open(as_proposed(turn, proposal, step_id), hold)
-        turn.commit(intent=True)
+        turn.intend(LEASE, step)
     return step
 
 
