@@ -124,6 +124,10 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "interval_start": 0,
     "interval_step": 0,
     "interval_max": 0,
+    # One list a priority, 0 first, and all queues of a worker before the next priority: without these Redis
+    # knows four priorities and ours, 0 to 9, would share them. Hints carry 9 minus the run's priority.
+    "priority_steps": list(range(10)),
+    "queue_order_strategy": "priority",
 }
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
@@ -159,6 +163,11 @@ CELERY_BEAT_SCHEDULE = {
 HOLDPOINT_LEASE_SECONDS = environment.whole("HOLDPOINT_LEASE_SECONDS", 30, least=1)
 HOLDPOINT_LEASE_MARGIN = environment.whole("HOLDPOINT_LEASE_MARGIN", 10, least=1)
 
+# The most runs that may wait in one queue before nobody can start another; 0: no limit.
+HOLDPOINT_QUEUE_LIMIT = environment.whole("HOLDPOINT_QUEUE_LIMIT", 0)
+# Whether a version of a workflow starts runs only once a named person has activated it.
+HOLDPOINT_ACTIVATION = environment.flag("HOLDPOINT_ACTIVATION", True)
+
 # Days after the end of a run; 0: for ever. A workflow may say otherwise for its own runs.
 HOLDPOINT_KEEP_DAYS = environment.whole("HOLDPOINT_KEEP_DAYS", 0)
 HOLDPOINT_KEEP_ARTIFACTS_DAYS = environment.whole("HOLDPOINT_KEEP_ARTIFACTS_DAYS", 0)
@@ -166,6 +175,11 @@ HOLDPOINT_KEEP_ARTIFACTS_DAYS = environment.whole("HOLDPOINT_KEEP_ARTIFACTS_DAYS
 HOLDPOINT_ARCHIVE_DAYS = environment.whole("HOLDPOINT_ARCHIVE_DAYS", 90)
 # A folder for signed lists of the journals' heads, best on another machine; empty: in the data folder.
 HOLDPOINT_ANCHORS = os.environ.get("HOLDPOINT_ANCHORS") or str(HOLDPOINT_DATA / "anchors")
+
+# The most bytes of one result of a tool or model, and of one version of an artifact. What is larger than
+# 256 KiB is kept beside its row.
+HOLDPOINT_VALUE_BYTES = environment.whole("HOLDPOINT_VALUE_BYTES", 4_194_304, least=1)
+HOLDPOINT_ARTIFACT_BYTES = environment.whole("HOLDPOINT_ARTIFACT_BYTES", 16_777_216, least=1)
 
 # --- People ------------------------------------------------------------------------------------
 

@@ -75,7 +75,8 @@ def _claim_statement() -> str:
                    lease_until = clock_timestamp() + %s::float8 * interval '1 second',
                    started_at = coalesce(started_at, clock_timestamp()), wake_at = NULL, waiting_for = ''
              WHERE id = %s::text AND (NOT alone OR %s::boolean)
-               AND (state IN ({sources}) OR (state IN ({cleanup}) AND lease_owner = ''))
+               AND ((state IN ({sources}) AND placed IS NOT FALSE)
+                    OR (state IN ({cleanup}) AND lease_owner = ''))
          RETURNING *),
         written AS (
             INSERT INTO runs_historicalrun ({history})
@@ -101,7 +102,8 @@ def _step_of(values: list[Any]) -> Step:
 
 
 def _claim_sqlite(run_id: str, worker: str, suspects: bool) -> Turn | None:
-    ready = Q(state__in=sources_of(Run, "claim")) | Q(
+    placed = Q(placed=True) | Q(placed=None)
+    ready = (Q(state__in=sources_of(Run, "claim")) & placed) | Q(
         state__in=sources_of(Run, "claim_cleanup"), lease_owner=""
     )
     run = Run.objects.filter(ready, pk=run_id).first()

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import logging
 import time
+from datetime import timedelta
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from celery import current_app
 from django.db import transaction
 from kombu.pools import producers
 
+if TYPE_CHECKING:
+    from runs.models import Run
+
 logger = logging.getLogger(__name__)
 
 ADVANCE = "runs.tasks.advance"
+PERFORM = "runs.tasks.perform"
+SUSPECTS = "tools"  # the queue for runs that must be alone
+HINT_LOST_AFTER = timedelta(seconds=5)  # a queued run that nobody claimed by then gets another hint
+USUAL, HIGHEST = 5, 9  # priorities of runs
 # Whoever saves a row waits no longer than this for a broker that does not answer; in seconds.
 BOUND: dict[str, Any] = {"socket_timeout": 0.7, "socket_connect_timeout": 0.5}
 REST = 1.0  # seconds without a try after the broker did not answer; caretakers send the hints later
@@ -21,32 +29,52 @@ REST = 1.0  # seconds without a try after the broker did not answer; caretakers 
 _silent_until = 0.0
 
 
-def hint(run_id: str, queue: str) -> None:
+def tell(run: Run) -> None:
+    """After this transaction commits, tell a worker on the queue of `run` that it is ready."""
+    hint(run.id, SUSPECTS if run.alone else run.queue, run.priority)
+
+
+def hint(run_id: str, queue: str, priority: int = USUAL) -> None:
     """After this transaction commits, tell a worker on `queue` that the run is ready."""
-    transaction.on_commit(partial(send, run_id, queue))
+    transaction.on_commit(partial(send, run_id, queue, priority))
 
 
-def send(run_id: str, queue: str) -> bool:
+def send(run_id: str, queue: str, priority: int = USUAL) -> bool:
     """Send the hint now. False when the broker did not take it; a caretaker finds the run without it."""
+    return _send(ADVANCE, {"run_id": run_id}, queue, priority)
+
+
+def hint_errand(call_id: str, queue: str, priority: int = USUAL) -> None:
+    """After this transaction commits, tell a worker on `queue` that there is a body to run."""
+    transaction.on_commit(partial(_send, PERFORM, {"call_id": call_id}, queue, priority))
+
+
+def _send(task: str, kwargs: dict[str, str], queue: str, priority: int) -> bool:
     global _silent_until
     if time.monotonic() < _silent_until:
         return False
     try:
         with producers[_connection()].acquire(block=True, timeout=1) as producer:
             current_app.send_task(
-                ADVANCE,
-                kwargs={"run_id": run_id},
+                task,
+                kwargs=kwargs,
                 queue=queue,
                 producer=producer,
+                priority=_as_broker_counts(priority),
                 retry=False,
                 ignore_result=True,
             )
     except Exception as error:
         # Whatever the broker's trouble is, the row is the truth and the caller's work is done.
         _silent_until = time.monotonic() + REST
-        logger.warning("hint not sent: %s", error, extra={"run": run_id})
+        logger.warning("hint not sent: %s", error, extra=kwargs)
         return False
     return True
+
+
+def _as_broker_counts(priority: int) -> int:
+    """Redis takes 0 first, RabbitMQ takes 9 first (where its queue knows priorities at all)."""
+    return priority if str(current_app.conf.broker_url).startswith("amqp") else HIGHEST - priority
 
 
 def _connection() -> Any:

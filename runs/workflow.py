@@ -10,8 +10,9 @@ from typing import Any, TypeVar, get_type_hints
 
 from django.utils.module_loading import autodiscover_modules
 from pydantic import TypeAdapter, ValidationError
+from pydantic_core import PydanticSerializationError
 
-from tools.canonical import NotJson, normalise
+from tools.canonical import NotJson, in_kept_order, normalise
 
 Fn = TypeVar("Fn", bound=Callable[..., Any])
 
@@ -25,6 +26,14 @@ class InvalidInput(ValueError):
 
     def __init__(self, workflow: str, problems: list[str]) -> None:
         super().__init__(f"The input does not fit {workflow}: " + "; ".join(problems))
+        self.problems = problems
+
+
+class InvalidOutput(ValueError):
+    """What a workflow returned does not fit its annotation, or is no JSON; `problems` lists each place."""
+
+    def __init__(self, workflow: str, problems: list[str]) -> None:
+        super().__init__(f"What {workflow} returned does not fit its annotation: " + "; ".join(problems))
         self.problems = problems
 
 
@@ -95,8 +104,15 @@ class Workflow:
         return TypeAdapter(self.input_type).validate_python(recorded)
 
     def write_output(self, value: Any) -> Any:
-        """What the function returned, as JSON."""
-        return normalise(TypeAdapter(self.output_type).dump_python(value, mode="json"))
+        """What the function returned, as JSON that fits its annotation. Raises InvalidOutput."""
+        adapter = TypeAdapter(self.output_type)
+        try:
+            written = adapter.dump_python(adapter.validate_python(value), mode="json")
+            return in_kept_order(normalise(written))
+        except ValidationError as error:
+            raise InvalidOutput(self.name, [_problem(item) for item in error.errors()]) from None
+        except (NotJson, PydanticSerializationError) as error:
+            raise InvalidOutput(self.name, [str(error)]) from None
 
 
 def _problem(item: Any) -> str:
@@ -134,6 +150,8 @@ def workflow(
     version, and TypeError when the parameters or their annotations are missing.
     """
 
+    _check_limits(name, at_most, at_most_per_key, limit_key)
+
     def register(function: Fn) -> Fn:
         input_type, output_type = _types_of(name, function)
         made = Workflow(
@@ -165,6 +183,13 @@ def workflow(
     return register
 
 
+def _check_limits(name: str, at_most: int | None, per_key: int | None, key: object) -> None:
+    if any(limit is not None and limit < 1 for limit in (at_most, per_key)):
+        raise ValueError(f"Workflow {name}: a limit is 1 or more; leave it out for no limit.")
+    if (per_key is None) != (key is None):
+        raise ValueError(f"Workflow {name}: at_most_per_key and limit_key go together.")
+
+
 def _types_of(name: str, function: Callable[..., Any]) -> tuple[Any, Any]:
     parameters = list(inspect.signature(function).parameters)
     hints = get_type_hints(function)
@@ -178,7 +203,7 @@ def _types_of(name: str, function: Callable[..., Any]) -> tuple[Any, Any]:
 
 def get(name: str, version: int | None = None) -> Workflow:
     """The workflow of that name and version; without a version, its newest. Raises UnknownWorkflow."""
-    versions = [v for n, v in _registry if n == name]
+    versions = versions_of(name)
     chosen = version if version is not None else max(versions, default=0)
     found = _registry.get((name, chosen))
     if found is None:
@@ -186,11 +211,14 @@ def get(name: str, version: int | None = None) -> Workflow:
     return found
 
 
+def versions_of(name: str) -> list[int]:
+    """The registered versions of that workflow, oldest first; none when there is no such workflow."""
+    return sorted(v for n, v in _registry if n == name)
+
+
 def _unknown(name: str, version: int | None, versions: list[int]) -> str:
     if versions:
-        return (
-            f"Workflow {name} has no version {version}; registered: {', '.join(map(str, sorted(versions)))}."
-        )
+        return f"Workflow {name} has no version {version}; registered: {', '.join(map(str, versions))}."
     names = sorted({n for n, _ in _registry})
     return f"There is no workflow called {name}. Known: {', '.join(names) or 'none'}."
 

@@ -25,6 +25,8 @@ for _name in (
 ):
     os.environ.pop(_name, None)
 os.environ["HOLDPOINT_HTTPS"] = "0"
+# Tests declare workflows as they need them; those of activation switch it on.
+os.environ["HOLDPOINT_ACTIVATION"] = "0"
 # The plain cursor keeps one connection a thread, which a pool's own threads would disturb in tests.
 os.environ["HOLDPOINT_DATABASE_POOL"] = "0"
 

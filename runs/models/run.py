@@ -47,6 +47,9 @@ NOT_IN_HISTORY = (
 class Run(StateModel):
     """One execution of a workflow."""
 
+    #: Whoever asked to start it was given this run, which was there already.
+    found = False
+
     id = models.CharField(primary_key=True, max_length=32)
     workflow = models.CharField(max_length=100)
     version = models.PositiveIntegerField()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from runs import messages, workers
@@ -11,32 +11,29 @@ from runs.actors import current
 from runs.checkpoint import own_transaction
 from runs.clock import db_now
 from runs.journal import Entry
+from runs.messages import HINT_LOST_AFTER, SUSPECTS
 from runs.models import Run, Step
+from runs.services.places import give_places, line_up
 from runs.services.record import append_entries, lock_run
 from runs.states import RunState, StepState
 
-SUSPECTS = "tools"  # the queue for runs that must be alone
-HINT_LOST_AFTER = timedelta(seconds=5)  # a queued run that nobody claimed by then gets another hint
 MAX_CRASHES = 3
 
 
 def wake(run: Run) -> None:
     """What the run (locked by the caller) waits for may be there: have it look.
 
-    Also right while a worker has it: the count makes that worker look again before it goes to wait.
+    Also right while a worker has it: the count makes that worker look again before it goes to wait. One that
+    must not start yet is not woken: it looks when it starts.
     """
     run.wakes += 1
-    if run.state == RunState.WAITING:
+    if run.state == RunState.WAITING and run.placed is not False:
         run.wake()
         run.wake_at, run.waiting_for = db_now() + HINT_LOST_AFTER, ""
         run.save(update_fields=["state", "wakes", "wake_at", "waiting_for"])
-        messages.hint(run.id, _queue_of(run))
+        messages.tell(run)
         return
     Run.objects.filter(pk=run.pk).update(wakes=run.wakes)
-
-
-def _queue_of(run: Run) -> str:
-    return SUSPECTS if run.alone else run.queue
 
 
 def wake_due(run_id: str) -> bool:
@@ -45,7 +42,10 @@ def wake_due(run_id: str) -> bool:
         run = lock_run(run_id)
         if run.state != RunState.WAITING or run.wake_at is None or run.wake_at > db_now():
             return False
-        wake(run)
+        if run.placed is not False:
+            wake(run)
+    if run.placed is False:
+        give_places(run.workflow, run.limit_key, run.id)
     return True
 
 
@@ -57,11 +57,23 @@ def requeue(run_id: str) -> bool:
         run = due.first()
         if run is None:
             return False
+        if run.placed is False:
+            return _hold_back(run_id, now)
         # Nobody takes suspects here any more: better among others than never.
         run.alone = run.alone and workers.anyone_listens_to(SUSPECTS)
         if not due.update(wake_at=now + HINT_LOST_AFTER, alone=run.alone):
             return False
-        messages.hint(run.id, _queue_of(run))
+        messages.tell(run)
+    return True
+
+
+def _hold_back(run_id: str, now: datetime) -> bool:
+    """A run was queued that must not start yet: it goes where it belongs."""
+    run = lock_run(run_id)
+    if run.state != RunState.QUEUED or run.placed is not False:
+        return False
+    line_up(run, now)
+    run.save()
     return True
 
 
@@ -93,7 +105,7 @@ def rescue_run(run_id: str, epoch: int, *, reason: str, died: bool, proven: bool
         append_entries(run, [Entry("run.rescued", f"Taken up again: {reason}", content)], actor=current())
         run.save()
         if at_once:
-            messages.hint(run.id, _queue_of(run))
+            messages.tell(run)
     return True
 
 

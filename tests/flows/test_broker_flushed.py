@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from django.conf import settings
 from kombu import Connection
 
 from ops.launch.broker import Broker
@@ -19,8 +20,9 @@ RUNS = 12
 
 def messages_in(broker: Broker, *, then_flush: bool = False) -> int:
     """How many hints wait in the queue of runs; with `then_flush`, everything is forgotten after that."""
-    with Connection(broker.url) as connection, connection.channel() as channel:
-        count = int(channel.client.llen("runs"))
+    options = settings.CELERY_BROKER_TRANSPORT_OPTIONS
+    with Connection(broker.url, transport_options=options) as connection, connection.channel() as channel:
+        count = int(channel._size("runs"))  # of all priorities
         if then_flush:
             channel.client.flushall()
         return count
