@@ -75,7 +75,9 @@ class Step(StateModel):
         """Until its due time or its next attempt."""
 
     @transition(
-        field=state, source=[StepState.STARTED.value, StepState.HELD.value], target=StepState.HELD.value
+        field=state,
+        source=[StepState.STARTED.value, StepState.HELD.value, StepState.WAITING.value],
+        target=StepState.HELD.value,
     )
     def hold(self) -> None:
         """Until a person has decided."""
@@ -118,7 +120,11 @@ class Step(StateModel):
     def leave_unanswered(self) -> None:
         """Nobody answered the question in time."""
 
-    @transition(field=state, source=StepState.FAILED.value, target=StepState.WAITING.value)
+    @transition(
+        field=state,
+        source=[StepState.FAILED.value, StepState.CANCELLED.value],
+        target=StepState.WAITING.value,
+    )
     def try_again(self) -> None:
         """A person has it tried again."""
 

@@ -11,7 +11,6 @@ from runs.journal import Entry, Head
 from runs.models import JournalEntry, Run
 from tools.canonical import normalise
 
-
 MAX_REASON = 4000
 
 
@@ -43,7 +42,9 @@ def said_why(reason: str) -> str:
     if not text:
         raise NotPossible("Say why: the reason is kept with the run.", code="reason")
     if len(text) > MAX_REASON:
-        raise NotPossible(f"The reason has {len(text)} characters; shorten it to {MAX_REASON}.", code="reason")
+        raise NotPossible(
+            f"The reason has {len(text)} characters; shorten it to {MAX_REASON}.", code="reason"
+        )
     return str(normalise(text))
 
 
