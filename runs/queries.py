@@ -120,6 +120,9 @@ def _narrowed(wanted: RunFilter) -> QuerySet[Run]:
         rows = rows.filter(workflow=wanted.workflow)
     if wanted.requester:
         rows = rows.filter(Q(requester=wanted.requester) | Q(requester=actors.user(wanted.requester)))
+    if not wanted.text.startswith("run_"):
+        # What was put away is found by its id alone.
+        rows = rows.filter(archived_at=None)
     if wanted.text:
         rows = rows.filter(Q(id=wanted.text) | Q(intent__icontains=wanted.text))
     return rows

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
 from django.core.management import call_command
 from pydantic import BaseModel
 
@@ -15,6 +16,7 @@ from runs.clock import db_now
 from runs.context import Run
 from runs.models import Artifact, Blob, JournalEntry, Step
 from runs.models import Run as RunRow
+from runs.queries import RunFilter, run_list
 from runs.workflow import Keep
 from tools.registry import tool
 
@@ -153,3 +155,11 @@ class TestArtifacts:
         left: dict[str, Any] = dict(Blob.objects.values_list("digest", "content"))
         assert left["a" * 64] is None
         assert bytes(left["b" * 64]) == b"x"
+
+
+class TestTheList:
+    def test_what_was_put_away_is_found_by_its_id_alone(self, ended: RunRow) -> None:
+        viewer = User.objects.create_user("ada")
+        services.archive_run(ended.id)
+        shown = [run_list(RunFilter(text=text), viewer).runs for text in ("", "was", ended.id)]
+        assert [len(runs) for runs in shown] == [0, 0, 1]
