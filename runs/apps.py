@@ -12,10 +12,12 @@ class RunsConfig(AppConfig):
     def ready(self) -> None:
         """Find the users' workflows and agents, and follow the life of worker processes."""
         # Models can be imported only now.
-        from runs import agent, services, worker_life, workflow
+        from runs import agent, endings, questions, services, waits, worker_life, workflow
         from tools import ports
 
         workflow.discover()
         agent.discover()
         worker_life.connect()
+        endings.listen("runs.places", services.hand_on)
+        waits.add(questions.waits_of)
         ports.lock_run, ports.on_settled = services.lock_run, services.settle_call

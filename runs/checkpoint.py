@@ -7,6 +7,7 @@ SQLite the same rows are written by plain statements in one immediate transactio
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -22,7 +23,6 @@ from django.db import connection, models, transaction
 
 from runs.clock import SQLITE_CLOCK
 from runs.models import JournalEntry, Run, Step
-from tools.canonical import compact
 
 # One writer at a time in this process: SQLite lets waiting writers starve, a lock here serves them in turn.
 _sqlite_writer = threading.RLock()
@@ -54,6 +54,7 @@ class Write:
     inserts: list[tuple[Any, ...]] = field(default_factory=list)
     updates: list[tuple[Any, ...]] = field(default_factory=list)  # the primary key comes first
     once: bool = False  # a row that is there already is left as it is
+    refills: str = ""  # as `once`, but for this column where it is NULL there: it is filled in again
 
 
 @dataclass
@@ -86,7 +87,7 @@ def write(fence: Fence, writes: Sequence[Write]) -> bool:
 
 
 def _write_postgresql(fence: Fence, writes: Sequence[Write]) -> bool:
-    shape = tuple((w.table, w.columns, len(w.inserts), len(w.updates), w.once) for w in writes)
+    shape = tuple((w.table, w.columns, len(w.inserts), len(w.updates), _unless_there(w)) for w in writes)
     text = _statement(tuple(fence.changes), fence.lease_seconds is not None, fence.wakes is not None, shape)
     values = _fence_texts(fence)
     for part in writes:
@@ -116,13 +117,20 @@ def execute_prepared(text: str, values: Sequence[Any]) -> tuple[Any, ...] | None
 @lru_cache(maxsize=512)
 def _statement(changed: tuple[str, ...], leased: bool, may_wait: bool, shape: tuple[Any, ...]) -> str:
     parts = [_fence_statement(changed, leased, may_wait)]
-    for number, (table, columns, inserts, updates, once) in enumerate(shape):
+    for number, (table, columns, inserts, updates, unless) in enumerate(shape):
         if inserts:
-            unless = " ON CONFLICT DO NOTHING" if once else ""
             parts.append(f"i{number} AS ({_insert(table, columns, inserts)}{unless})")
         if updates:
             parts.append(f"u{number} AS ({_update(table, columns, updates)})")
     return numbered(f"WITH {', '.join(parts)} SELECT 1 FROM fence")
+
+
+def _unless_there(part: Write) -> str:
+    if part.refills:
+        table, key = part.table._meta.db_table, part.table._meta.pk.column
+        filled = f'"{part.refills}" = excluded."{part.refills}"'
+        return f' ON CONFLICT ("{key}") DO UPDATE SET {filled} WHERE "{table}"."{part.refills}" IS NULL'
+    return " ON CONFLICT DO NOTHING" if part.once else ""
 
 
 def numbered(text: str) -> str:
@@ -172,43 +180,55 @@ def _update(table: type[models.Model], columns: tuple[str, ...], count: int) -> 
 
 
 def _write_sqlite(fence: Fence, writes: Sequence[Write]) -> bool:
-    with connection.cursor() as cursor:
-        cursor.execute(_fence_sqlite(fence), _fence_values(fence))
-        if cursor.rowcount != 1:
+    # Without Django's cursor, which reads each statement anew for its parameters.
+    with connection.wrap_database_errors:
+        found = _run_sqlite(_fence_sqlite(fence), _fence_values(fence))
+        if found.rowcount != 1:
             return False
         for part in writes:
             kinds = _kinds(part.table, part.columns)
             for row in part.inserts:
-                cursor.execute(
-                    _insert_sqlite(part), [_adapted(k, v) for k, v in zip(kinds, row, strict=True)]
-                )
+                _run_sqlite(_insert_sqlite(part.table, part.columns, _unless_there(part)), _adapt(kinds, row))
             for key, *changed in part.updates:
-                sets = ", ".join(f'"{name}" = %s' for name in part.columns)
-                values = [_adapted(kind, value) for kind, value in zip(kinds, changed, strict=True)]
-                cursor.execute(
-                    f'UPDATE "{part.table._meta.db_table}" SET {sets} WHERE id = %s', [*values, key]
-                )
+                _run_sqlite(_update_sqlite(part.table, part.columns), [*_adapt(kinds, changed), key])
     return True
 
 
+def _run_sqlite(text: str, values: Sequence[Any]) -> Any:
+    if connection.queries_logged:
+        connection.queries_log.append({"sql": text, "time": "0"})
+    return connection.connection.execute(text, values)
+
+
 def _fence_sqlite(fence: Fence) -> str:
-    sets = [f'"{name}" = %s' for name in fence.changes]
-    if fence.lease_seconds is not None:
-        sets.append("lease_until = STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f', 'now', %s)")
-    guard = "id = %s AND lease_owner = %s AND lease_epoch = %s AND head_seq = %s"
-    if fence.wakes is not None:
-        guard += " AND wakes = %s"
+    return _fence_text_sqlite(tuple(fence.changes), fence.lease_seconds is not None, fence.wakes is not None)
+
+
+@lru_cache(maxsize=128)
+def _fence_text_sqlite(changed: tuple[str, ...], leased: bool, may_wait: bool) -> str:
+    sets = [f'"{name}" = ?' for name in changed]
+    if leased:
+        sets.append("lease_until = STRFTIME('%Y-%m-%d %H:%M:%f', 'now', ?)")
+    guard = "id = ? AND lease_owner = ? AND lease_epoch = ? AND head_seq = ?"
+    if may_wait:
+        guard += " AND wakes = ?"
     return f"UPDATE runs_run SET {', '.join(sets)} WHERE {guard}"
 
 
-def _insert_sqlite(part: Write) -> str:
-    names = ", ".join(f'"{name}"' for name in part.columns)
-    marks = ", ".join(["%s"] * len(part.columns))
-    if part.table is JournalEntry:
+@cache
+def _insert_sqlite(table: type[models.Model], columns: tuple[str, ...], unless: str) -> str:
+    names = ", ".join(f'"{name}"' for name in columns)
+    marks = ", ".join("?" * len(columns))
+    if table is JournalEntry:
         names += ', "recorded_at"'
-        marks += f", {SQLITE_CLOCK}"
-    unless = " ON CONFLICT DO NOTHING" if part.once else ""
-    return f'INSERT INTO "{part.table._meta.db_table}" ({names}) VALUES ({marks}){unless}'
+        marks += f", {SQLITE_CLOCK.replace('%%', '%')}"
+    return f'INSERT INTO "{table._meta.db_table}" ({names}) VALUES ({marks}){unless}'
+
+
+@cache
+def _update_sqlite(table: type[models.Model], columns: tuple[str, ...]) -> str:
+    sets = ", ".join(f'"{name}" = ?' for name in columns)
+    return f'UPDATE "{table._meta.db_table}" SET {sets} WHERE id = ?'
 
 
 # Values: one spelling per kind of column, so that a statement has one plan and both databases the same rows.
@@ -226,7 +246,7 @@ def _fence_texts(fence: Fence) -> list[Any]:
 
 def _fence_values(fence: Fence) -> list[Any]:
     kinds = _kinds(Run, tuple(fence.changes))
-    values = [_adapted(kind, value) for kind, value in zip(kinds, fence.changes.values(), strict=True)]
+    values = _adapt(kinds, fence.changes.values())
     if fence.lease_seconds is not None:
         values.append(f"+{fence.lease_seconds:.3f} seconds")
     values += [fence.run_id, fence.owner, fence.epoch, fence.head_seq]
@@ -265,23 +285,29 @@ def _as_texts(kinds: Sequence[str], values: Iterable[Any]) -> list[Any]:
     ]
 
 
+def _adapt(kinds: Sequence[str], values: Iterable[Any]) -> list[Any]:
+    return [_adapted(kind, value) for kind, value in zip(kinds, values, strict=True)]
+
+
 def _adapted(kind: str, value: Any) -> Any:
     if value is None:
         return None
     if kind == "jsonb":
         return dump(value)
     if kind == "timestamptz":
-        return connection.ops.adapt_datetimefield_value(value.astimezone(UTC))
+        return str(value.astimezone(UTC).replace(tzinfo=None))
     if kind == "numeric":
         return str(Decimal(value))
     return str(value) if kind == "text" else value
 
 
 def dump(value: Any) -> str:
-    """A value as JSON text for a JSON column."""
-    return compact(value)
+    """A value as JSON text for a JSON column. Raises TypeError for what is not JSON."""
+    return _json(value)
 
 
+# Made once: json.dumps with these options makes an encoder at each call.
+_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _SPELLED: dict[str, Callable[[Any], Any]] = {"jsonb": dump, "timestamptz": datetime.isoformat, "bytea": bytes}
 
 
@@ -372,6 +398,18 @@ CALL_COLUMNS = (
     "finished_at",
 )
 CALL_CHANGES = ("state", "not_before", "result_digest", "failure_class", "error", "finished_at")
+ERRAND_COLUMNS = (
+    "id",
+    "run_id",
+    "step_id",
+    "queue",
+    "timeout",
+    "state",
+    "lease_owner",
+    "wake_at",
+    "created_at",
+)
+ERRAND_CHANGES = ("state", "outcome")
 STEP_HISTORY_TABLE: type[models.Model] = Step.history.model
 RUN_HISTORY_TABLE: type[models.Model] = Run.history.model
 HISTORY_STAMP = ("history_date", "history_type", "history_change_reason", "actor")

@@ -10,25 +10,36 @@ from tools.failures import FailureClass
 BELOW = "cancel/"  # where the steps of a clean-up stand
 
 
-def close_what_is_open(turn: Turn, *, with_cleanup: bool = False) -> bool:
-    """Cancel the steps that nobody will finish; True when a person was still being asked about one of them.
+def asks_somebody(turn: Turn, *, with_cleanup: bool = False) -> bool:
+    """Whether a person is being asked about an open step: then it is closed with the run locked."""
+    return any(step.state == StepState.HELD for step in _open(turn, with_cleanup))
+
+
+def close_what_is_open(turn: Turn, *, with_cleanup: bool = False) -> None:
+    """Cancel the steps that nobody will finish.
 
     Steps of the clean-up itself stay open unless `with_cleanup`. A call that was begun and may have changed
     the world is not cancelled: it is left as unknown, for the lookup or a person to settle.
     """
-    held = False
-    for step in turn.steps.values():
-        if step.state in STEP_ENDED or step.state == StepState.UNKNOWN:
-            continue
-        if step.path.startswith(BELOW) and not with_cleanup:
-            continue
-        held = close(turn, step) or held
-    return held
+    for step in _open(turn, with_cleanup):
+        close(turn, step)
+
+
+def _open(turn: Turn, with_cleanup: bool) -> list[Step]:
+    return [
+        step
+        for step in turn.steps.values()
+        if step.state not in STEP_ENDED
+        and step.state != StepState.UNKNOWN
+        and (with_cleanup or not step.path.startswith(BELOW))
+    ]
 
 
 def close(turn: Turn, step: Step) -> bool:
     """Give up one open step; True when a person was being asked about it."""
     held: bool = step.state == StepState.HELD
+    if step.is_open_question:
+        turn.note("question.withdrawn", "The question needs no answer any more", step)
     if step.state == StepState.STARTED and step.effect in ("write", "irreversible"):
         _leave_unknown(turn, step)
     else:

@@ -5,18 +5,25 @@ from __future__ import annotations
 import random
 import uuid
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from runs.agent import AgentDefinition
+from runs.artifacts import Kept, checked_name, content_of
 from runs.steps.agent import run_agent_step
+from runs.steps.artifact import keep_artifact, newest, read_artifact
 from runs.steps.branch import Later, gather, race, run_branch
+from runs.steps.message import seconds_of, wait_for_message
+from runs.steps.patch import patched
+from runs.steps.progress import report
 from runs.steps.proposal import Proposal
+from runs.steps.question import Asked, ask
 from runs.steps.tool import run_tool
 from runs.steps.value import record_value
 from runs.steps.wait import sleep_until
 from runs.turn import Turn
+from runs.typed import typed
 from tools.canonical import normalise
 from tools.contract import Tool
 
@@ -106,6 +113,64 @@ class Run:
         """A random number from 0 to below 1, the same on every replay. Not for secrets."""
         taken: float = record_value(self._turn, self._next(), "random", random.random)
         return taken
+
+    # People and other systems
+
+    def ask(
+        self,
+        question: str,
+        type: Any = str,
+        to: str = "",
+        timeout: float | timedelta | None = None,
+        evidence: Sequence[Any] = (),
+    ) -> Any:
+        """Ask a person and return the answer as `type` (anything pydantic understands).
+
+        `to` is the name of a group, or ``user:`` and a username; empty for everyone who may answer. `timeout`
+        is in seconds or a timedelta. Raises TimedOut (runs.steps.message) when nobody answers in time.
+        """
+        return ask(
+            self._turn, self._next(), Asked(question, typed(type), to, seconds_of(timeout), tuple(evidence))
+        )
+
+    def wait_for(self, name: str, type: Any = Any, timeout: float | timedelta | None = None) -> Any:
+        """The oldest message `name` from outside that was not taken yet, as `type`; waits until there is one.
+
+        `timeout` is in seconds or a timedelta. Raises TimedOut when none was sent in time, and InvalidMessage
+        (both runs.steps.message) for one that does not fit the type: it is taken, the next call gets the
+        next.
+        """
+        return wait_for_message(self._turn, self._next(), name, typed(type), seconds_of(timeout))
+
+    # What others see
+
+    def artifact(self, name: str, content: Any, *, title: str = "", media_type: str = "") -> Kept:
+        """Keep `content` (text, bytes or JSON) as a new version of the output `name`.
+
+        Raises ArtifactTooLarge (runs.artifacts), NotJson, and ValueError for a name that cannot be.
+        """
+        kept = content_of(content, media_type)
+        return keep_artifact(self._turn, self._next(), checked_name(name), kept, str(normalise(title))[:200])
+
+    def read_artifact(self, which: Kept | str) -> Any:
+        """The content of what `artifact` returned, or of the newest version of that name, as it was given.
+
+        Raises NoSuchArtifact when the run has kept nothing of that name.
+        """
+        kept = newest(self._turn, self._next(), which) if isinstance(which, str) else which
+        return read_artifact(self._turn, kept)
+
+    def progress(self, text: str, done: float | None = None, of: float | None = None) -> None:
+        """Say how far the run has come, such as ``run.progress("Letters sent", 40, 120)``: a line in its
+        journal, once.
+        """
+        report(self._turn, self._next(), text, done, of)
+
+    def patched(self, change: str) -> bool:
+        """Whether this run goes by the change of that name: False for runs that had come past this line
+        before the change, True for all others.
+        """
+        return patched(self._turn, self._below, self._calls, change)
 
     # Side by side
 

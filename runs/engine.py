@@ -103,11 +103,14 @@ def _pause(turn: Turn) -> Outcome:
 
 def _clean_up(turn: Turn, definition: Workflow) -> Outcome:
     """What the workflow wants done before it ends, as steps like any other, below ``cancel/``."""
-    if cleanup.close_what_is_open(turn):
+    if cleanup.asks_somebody(turn):
         with own_transaction():
             turn.lock()
+            cleanup.close_what_is_open(turn)
             turn.pending.entries += gate.installed().withdraw(turn.run.id, "the run is being cancelled")
             turn.commit()
+    else:
+        cleanup.close_what_is_open(turn)
     if definition.on_cancel is not None:
         try:
             definition.on_cancel(Run(turn, cleanup.BELOW), definition.read_input(turn.run.input))
@@ -123,7 +126,7 @@ def _clean_up(turn: Turn, definition: Workflow) -> Outcome:
 
 def _wait(turn: Turn, reason: Suspend) -> bool:
     """Give the run back until it is woken; False when it was woken before it could wait."""
-    run, wakes = turn.run, turn.run.wakes
+    run, wakes = turn.run, turn.woken
     run.wait_in_cleanup() if run.state == RunState.CANCELLING else run.wait()
     run.waiting_for = reason.reason
     changes = turn.move_run(reason.reason) | {
@@ -156,12 +159,14 @@ def _end(turn: Turn, transition: str, *, kind: str = "", sentence: str = "", **v
         "active_ms": turn.active_ms(),
     }
     turn.note(kind or "run.succeeded", sentence or "The workflow ended")
-    if cleanup.close_what_is_open(turn, with_cleanup=True):
+    if cleanup.asks_somebody(turn, with_cleanup=True):
         with own_transaction():
             turn.lock()
+            cleanup.close_what_is_open(turn, with_cleanup=True)
             turn.pending.entries += gate.installed().withdraw(run.id, "the run has ended")
             turn.commit(lease=None, changes=changes)
     else:
+        cleanup.close_what_is_open(turn, with_cleanup=True)
         turn.commit(lease=None, changes=changes)
     endings.ended(run)
     return Outcome.ENDED
@@ -189,8 +194,10 @@ def _failed(turn: Turn, error: Exception) -> Outcome:
 
 def _halt(turn: Turn, code: str, sentence: str, details: dict[str, Any]) -> Outcome:
     """Stop where a person must look; everything recorded stays as it is."""
-    turn.run.halt()
     plain = {key: value for key, value in details.items() if _is_plain(value)}
+    if turn.run.state == RunState.CANCELLING:
+        plain["cleanup"] = True  # whoever lets it go on lets its clean-up go on
+    turn.run.halt()
     turn.run.attention = {"code": code, "sentence": sentence, **plain}
     changes = turn.move_run(sentence)
     changes |= {

@@ -16,12 +16,12 @@ from typing import Any, TypeVar
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection, transaction
 
-from runs import budget, checkpoint, journal, workflow
+from runs import budget, checkpoint, journal, pace, watch, workflow
 from runs.checkpoint import Fence, Write, own_transaction
 from runs.clock import TurnClock, ticks
 from runs.journal import Entry, Head
 from runs.lanes import Lanes
-from runs.models import JournalEntry, Run, Step
+from runs.models import ERRAND_OPEN, Errand, JournalEntry, Run, Step
 from runs.spending import Spent
 from runs.states import RunState, StepState
 from runs.stops import Controlled, Diverged, Fenced, Lost, NeedsAttention, Stop, Suspend, Unreachable
@@ -51,6 +51,8 @@ class Pending:
     run_history: list[tuple[Any, ...]] = field(default_factory=list)
     calls: dict[str, ToolCall] = field(default_factory=dict)
     new_calls: set[str] = field(default_factory=set)
+    errands: dict[str, Errand] = field(default_factory=dict)
+    new_errands: set[str] = field(default_factory=set)
     entries: list[Entry] = field(default_factory=list)
     others: list[Write] = field(default_factory=list)
     alongside: list[Callable[[], list[Entry]]] = field(default_factory=list)
@@ -73,6 +75,8 @@ class Turn:
         self.head = Head(run.head_seq, bytes(run.head_hash))
         self.pending = Pending()
         self.open_calls: dict[str, ToolCall] = {}
+        self._errands: dict[str, Errand] = {}  # by step
+        self._read_errands = False
         self.stopped: Stop | None = None
         self.unpatched: set[str] = set()  # changes that the record went past
         self._furthest: dict[str, int] | None = None
@@ -124,7 +128,7 @@ class Turn:
                 raise self.stop(Diverged(path, f"{step.kind} {step.name}", "the end of the workflow"))
 
     def furthest(self, below: str) -> int:
-        """The number of the last act that was on record below `below` (empty: at the top) as the turn began."""
+        """The number of the last act on record below `below` (empty: at the top) as the turn began."""
         if self._furthest is None:
             self._furthest = {}
             for path in self._recorded:
@@ -246,6 +250,29 @@ class Turn:
         """`call` has ended: write it with the next commit."""
         self.pending.calls[call.id] = call
 
+    def new_errand(self, errand: Errand) -> None:
+        """The body of a call that runs on another queue: on record with the intent of the call."""
+        self._errands[errand.step_id] = errand
+        self.pending.new_errands.add(errand.id)
+        self.pending.errands[errand.id] = errand
+
+    def changed_errand(self, errand: Errand) -> None:
+        """Its outcome was taken over, or it is lost: write it with the next commit."""
+        self.pending.errands[errand.id] = errand
+
+    def is_new_errand(self, errand: Errand) -> bool:
+        """Whether it is not on record yet."""
+        return errand.id in self.pending.new_errands
+
+    def errand_of(self, step: Step) -> Errand | None:
+        """What of the started `step` runs on another queue; None when its call is made in a turn."""
+        if step.id not in self.open_calls and not self._read_errands:
+            self._read_errands = True
+            for errand in Errand.objects.filter(run_id=self.run.id, state__in=ERRAND_OPEN):
+                self._errands.setdefault(errand.step_id, errand)
+        errand = self._errands.get(step.id)
+        return errand if errand is not None and errand.state in ERRAND_OPEN else None
+
     def note(self, kind: str, sentence: str, step: Step | None = None, /, **content: Any) -> None:
         """A line for the journal, with the next commit."""
         self.pending.entries.append(Entry(kind, sentence, content, step.id if step else ""))
@@ -340,6 +367,8 @@ class Turn:
         for call in [call for call in pending.calls.values() if call.step_id == step.id]:
             del pending.calls[call.id]
             pending.new_calls.discard(call.id)
+            pending.errands.pop(call.id, None)
+            pending.new_errands.discard(call.id)
         self.open_calls.pop(step.id, None)
         del self.steps[step.path]
         if step.id in pending.new_steps:
@@ -348,6 +377,8 @@ class Turn:
             self.steps[step.path] = Step.objects.get(pk=step.id)
 
     def _put_back(self, step: Step) -> None:
+        if step.id in self._errands:
+            return  # it is under way, on another queue
         call = self.open_calls.pop(step.id, None)
         if call is not None:
             call.cancel()
@@ -358,12 +389,15 @@ class Turn:
             step.due_at, step.not_before = self.clock.now(), None
             self.changed(step)
 
-    def perform(self, body: Callable[[], T], *, timeout: float, waits: bool) -> T:
+    def perform(self, body: Callable[[], T], *, timeout: float, waits: bool, slow: bool = False) -> T:
         """Carry out what is on record; beside the acts of other branches when there are any.
 
         With `waits`, a branch that has lost still waits for it: what changes the world must be recorded.
+        Before a `slow` one the connection is given back.
         """
-        return self.lanes.perform(body, timeout, waits=waits)
+        if slow and self.lanes.current() is None:
+            self.rest()
+        return self.lanes.perform(watch.watched(body, timeout), timeout, waits=waits, slow=slow)
 
     def lock(self) -> None:
         """The run row for this transaction, in the order switch, run, approval, step. Raises Fenced."""
@@ -441,6 +475,8 @@ class Turn:
         new_steps = [step for step in pending.steps.values() if step.id in pending.new_steps]
         calls = [call for call in pending.calls.values() if call.id not in pending.new_calls]
         new_calls = [call for call in pending.calls.values() if call.id in pending.new_calls]
+        errands = [errand for errand in pending.errands.values() if errand.id not in pending.new_errands]
+        new_errands = [errand for errand in pending.errands.values() if errand.id in pending.new_errands]
         history, stamp = checkpoint.STEP_HISTORY, checkpoint.HISTORY_STAMP
         changes, call_changes = checkpoint.STEP_CHANGES, checkpoint.CALL_CHANGES
         return [
@@ -458,6 +494,16 @@ class Turn:
                 inserts=[values(c, checkpoint.CALL_COLUMNS) for c in new_calls],
             ),
             Write(ToolCall, call_changes, updates=[(c.id, *values(c, call_changes)) for c in calls]),
+            Write(
+                Errand,
+                checkpoint.ERRAND_COLUMNS,
+                inserts=[values(e, checkpoint.ERRAND_COLUMNS) for e in new_errands],
+            ),
+            Write(
+                Errand,
+                checkpoint.ERRAND_CHANGES,
+                updates=[(e.id, *values(e, checkpoint.ERRAND_CHANGES)) for e in errands],
+            ),
             Write(
                 JournalEntry,
                 checkpoint.ENTRY_COLUMNS,
@@ -496,8 +542,7 @@ class Turn:
 
     def rest(self) -> None:
         """Before a long wait for the outside: give the database connection back to the pool."""
-        if connection.vendor == "postgresql" and not connection.in_atomic_block:
-            connection.close()
+        pace.free_connection()
 
     def active_ms(self) -> int:
         """Milliseconds that workers have spent on the run, this turn included."""

@@ -1,4 +1,4 @@
-"""A port: what a run is waiting for when it waits for people. Runs know no approvals, whoever does tells."""
+"""What a run is waiting for when it waits for people. Runs know no approvals: whoever does tells (a port)."""
 
 from __future__ import annotations
 
@@ -13,17 +13,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Wait:
-    """One decision that a run waits for. `then` says what happens if nobody takes it by `until`."""
+    """One decision or answer that a run waits for. `then` says what happens if nobody gives it by `until`."""
 
     run_id: str
     step_id: str
     what: str
     who: str
     since: datetime
-    until: datetime
+    until: datetime | None
     then: str
     url: str
     may_act: bool  # the viewer is one of those who can end it
+    kind: str = "decision"  # or answer
+
+    @property
+    def act(self) -> str:
+        """The word on the link for whoever can end it."""
+        return "Answer now" if self.kind == "answer" else "Review now"
 
 
 Finder = Callable[[Collection[str], "User"], list[Wait]]
@@ -34,6 +40,7 @@ def _nothing(run_ids: Collection[str], viewer: User) -> list[Wait]:
 
 
 _finder: Finder = _nothing
+_finders: list[Finder] = []
 
 
 def install(finder: Finder) -> None:
@@ -42,9 +49,16 @@ def install(finder: Finder) -> None:
     _finder = finder
 
 
+def add(finder: Finder) -> None:
+    """Ask `finder` too, after the one in charge; the same one is asked once."""
+    if finder not in _finders:
+        _finders.append(finder)
+
+
 def waits_of(run_ids: Collection[str], viewer: User) -> dict[str, list[Wait]]:
     """What each of the runs waits for, as `viewer` may know it; runs that wait for nobody are left out."""
     found: dict[str, list[Wait]] = {}
-    for wait in _finder(run_ids, viewer) if run_ids else []:
-        found.setdefault(wait.run_id, []).append(wait)
+    for finder in (_finder, *_finders) if run_ids else ():
+        for wait in finder(run_ids, viewer):
+            found.setdefault(wait.run_id, []).append(wait)
     return found

@@ -14,7 +14,7 @@ from enum import Enum
 from typing import Any
 
 import rfc8785
-from pydantic_core import PydanticSerializationError, to_jsonable_python
+from pydantic_core import PydanticSerializationError, to_json, to_jsonable_python
 
 #: None, bool, int, float, str, list or dict with text keys.
 Json = Any
@@ -25,7 +25,6 @@ MAX_BYTES = 256 * 1024
 
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 # Made once: json.dumps with these options makes an encoder at each call.
-_compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _sorted = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
 #: Where a value stands: the place of what holds it, and its key or index there.
 _Place = tuple["_Place", str | int] | None
@@ -38,22 +37,37 @@ class NotJson(ValueError):
     """The value cannot be kept as JSON; the message says where and why."""
 
 
-def normalise(value: Any) -> Json:
+def normalise(value: Any, *, most: int = MAX_BYTES) -> Json:
     """`value` as plain JSON that SQLite and PostgreSQL keep and give back alike.
 
     Objects that pydantic can write as JSON (models, dataclasses, decimals, dates, enums) are written so. NUL
     and lone surrogates in text become U+FFFD. Doing it twice changes nothing.
 
     Raises NotJson for NaN and infinities, numbers beyond 2**53 - 1, keys that are not text or that collide,
-    sets and binary content, more than 64 levels, more than 256 KiB.
+    sets and binary content, more than 64 levels, more than `most` bytes.
     """
     plain = _plain(value, None, 0)
-    size = len(_compact(plain).encode())
-    if size > MAX_BYTES:
-        raise NotJson(
-            f"{size} bytes of JSON are more than the {MAX_BYTES} that fit in a row; keep it as an artifact"
-        )
+    size = len(compact(plain))
+    if size > most:
+        raise NotJson(f"{size} bytes of JSON are more than the {most} that fit here; keep it as an artifact")
     return plain
+
+
+def in_kept_order(value: Json) -> Json:
+    """The same value with its keys in the order in which PostgreSQL keeps them.
+
+    So what was just made and what is read back from either database are gone through in the same order.
+    """
+    if isinstance(value, dict):
+        return {key: in_kept_order(value[key]) for key in sorted(value, key=_kept_place)}
+    if isinstance(value, list):
+        return [in_kept_order(item) for item in value]
+    return value
+
+
+def _kept_place(key: str) -> tuple[int, bytes]:
+    raw = key.encode()
+    return len(raw), raw
 
 
 def parse(text: str | bytes) -> Json:
@@ -103,9 +117,9 @@ def new_id(prefix: str) -> str:
     return f"{prefix}_{base64.b32encode(packed).decode().lower().translate(_ALPHABET)[:26]}"
 
 
-def compact(value: Json) -> str:
-    """`value` as JSON text without blanks, keys in their own order."""
-    return _compact(value)
+def compact(value: Json) -> bytes:
+    """A normalised `value` as JSON text without blanks, keys in their own order."""
+    return to_json(value)
 
 
 def _plain(value: Any, place: _Place, depth: int) -> Json:

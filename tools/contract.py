@@ -11,10 +11,11 @@ from typing import Any, NoReturn, TypeVar, overload
 
 import jsonschema
 import pydantic
+from django.conf import settings
 from jsonschema.protocols import Validator
 from pydantic_core import PydanticSerializationError
 
-from tools.canonical import Json, NotJson, compact, digest, normalise
+from tools.canonical import Json, NotJson, compact, digest, in_kept_order, normalise
 from tools.effects import REVERSIBILITY_BY_EFFECT, Effect, Reversibility, Risk
 from tools.failures import InvalidData, Refused, ToolError
 from tools.preview import Change, Check, Evidence, Preview, default_sentence
@@ -41,6 +42,8 @@ __all__ = [
     "money",
 ]
 
+#: The most bytes of JSON that a result may have.
+LARGEST_RESULT = int(settings.HOLDPOINT_VALUE_BYTES)
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 Word = TypeVar("Word", Effect, Risk, Reversibility)
 Hook = TypeVar("Hook", bound=Callable[..., Any])
@@ -239,9 +242,8 @@ class Tool:
         """`result` (typed, or JSON from outside) as JSON that fits the contract. Raises InvalidOutput."""
         adapter = self._shape.output
         try:
-            plain = normalise(
-                adapter.dump_python(adapter.validate_python(result), mode="json", by_alias=True)
-            )
+            written = adapter.dump_python(adapter.validate_python(result), mode="json", by_alias=True)
+            plain = in_kept_order(normalise(written, most=LARGEST_RESULT))
         except pydantic.ValidationError as error:
             raise InvalidOutput(self.name, in_words(error)) from None
         except (NotJson, PydanticSerializationError) as error:
@@ -328,7 +330,7 @@ class Tool:
             raise InvalidArguments(self.name, [str(error)]) from None
         return plain
 
-    def _model(self, arguments: str) -> pydantic.BaseModel:
+    def _model(self, arguments: bytes) -> pydantic.BaseModel:
         """The typed arguments, from JSON text."""
         try:
             return self._shape.model.model_validate_json(arguments)

@@ -28,6 +28,8 @@ from runs.agent import AgentFailed
 from runs.agents.loop import Escaped
 from runs.agents.port import JSON, Recorded, Usage
 from runs.agents.work import Work, fingerprint, keepable, last_message
+from tools.canonical import NotJson, normalise
+from tools.contract import LARGEST_RESULT
 from tools.failures import Failure, FailureClass, classify
 
 
@@ -118,7 +120,7 @@ class _Backend(JournalCallableOperationBackend[None]):
         try:
             with self._work.pump.act():
                 async with asyncio.timeout(self._work.definition.limits.request_seconds):
-                    return await body()
+                    return normalise(await body(), most=LARGEST_RESULT)
         except (Exception, SystemExit, KeyboardInterrupt) as error:
             failed = ModelFailed(self._failure(error))
             await self._work.pump.call(self._work.port.fail, step.path, failed)
@@ -137,6 +139,8 @@ class _Backend(JournalCallableOperationBackend[None]):
             return Failure(FailureClass.TRANSIENT, f"{self._work.model} gave no answer: {error}")
         if isinstance(error, UnexpectedModelBehavior):
             return Failure(FailureClass.INVALID_DATA, f"{self._work.model} sent no answer to read: {error}")
+        if isinstance(error, NotJson):
+            return Failure(FailureClass.INVALID_DATA, f"{self._work.model} sent what cannot be kept: {error}")
         return classify(error)
 
     def _step(self, operation: DurableOperationId, name: str, key: tuple[object, ...]) -> _Step:

@@ -23,7 +23,8 @@ from runs.agents.script import Conversation
 from runs.agents.scripted import asked, scripted_model
 from runs.agents.toolset import AgentTools, Proposals
 from runs.agents.work import Work
-from tools.canonical import normalise
+from tools.canonical import in_kept_order, normalise
+from tools.contract import LARGEST_RESULT
 from tools.failures import Failure, FailureClass, classify
 
 
@@ -166,7 +167,12 @@ def _result(definition: AgentDefinition, output: Any, usage: Usage, model: str) 
     confidence = getattr(output, "confidence", None)
     return AgentResult(
         output=output,
-        data=normalise(_adapter(definition.output).dump_python(output, mode="json", by_alias=True)),
+        data=in_kept_order(
+            normalise(
+                _adapter(definition.output).dump_python(output, mode="json", by_alias=True),
+                most=LARGEST_RESULT,
+            )
+        ),
         reasoning=str(reasoning or ""),
         evidence=[normalise(item) for item in evidence] if isinstance(evidence, list | tuple) else [],
         confidence=float(confidence) if isinstance(confidence, int | float) else None,

@@ -9,6 +9,7 @@ from runs.models import Step
 from runs.services.control import let_go_on
 from runs.services.record import append_entries, lock_run
 from runs.states import RunState
+from runs.values import store_result
 from tools.models import CallState, ToolCall
 
 
@@ -23,7 +24,8 @@ def settle_call(call: ToolCall) -> None:
     with acting_as(call.settled_by):
         if happened:
             step.succeed()
-            step.result, step.error, step.finished_at = call.result, None, call.finished_at
+            store_result(step, call.result, db_now())
+            step.error, step.finished_at = None, call.finished_at
         else:
             step.retry_later()
             step.due_at, step.error = db_now(), None

@@ -12,6 +12,7 @@ from runs.models import Step
 from runs.states import StepState
 from runs.stops import NeedsAttention, Suspend
 from runs.turn import Turn
+from runs.values import keep_result, recorded_result
 from tools.canonical import digest
 from tools.failures import Failure, FailureClass, Refused
 from tools.models import ToolCall
@@ -19,14 +20,17 @@ from tools.models import ToolCall
 
 def succeeded(turn: Turn, step: Step, call: ToolCall | None, result: Any, *, said: str) -> None:
     step.succeed()
-    step.result, step.error, step.not_before = result, None, None
+    step.error, step.not_before = None, None
+    beside = keep_result(turn, step, result)
     turn.finished(step)
     sealed = digest(result)
     if call is not None:
         call.succeed()
         call.result_digest, call.finished_at = sealed, step.finished_at
         turn.changed_call(call)
-    turn.note("call.succeeded", said, step, result=sealed)
+    turn.note("call.succeeded", said, step, result=sealed, **beside)
+    if beside:
+        turn.commit()  # not to hold it in memory
 
 
 def close(turn: Turn, step: Step, call: ToolCall, failure: Failure) -> None:
@@ -103,7 +107,7 @@ def outcome_of(turn: Turn, step: Step) -> Any:
     """The recorded end of `step`: its result, or the exception that tells the workflow."""
     error = step.error or {}
     if step.state == StepState.SUCCEEDED:
-        return step.result
+        return recorded_result(turn, step)
     if step.state == StepState.UNKNOWN:
         ask_for_settlement(turn, step)
     if step.state == StepState.REFUSED and error.get("kind") in ("rejected", "expired", "withdrawn"):

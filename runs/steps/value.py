@@ -10,7 +10,7 @@ from runs.turn import Turn
 from tools.canonical import digest
 
 
-def record_value(turn: Turn, path: str, name: str, take: Callable[[], Any]) -> Any:
+def record_value(turn: Turn, path: str, name: str, take: Callable[[], Any], *, said: str = "") -> Any:
     """The value recorded at `path`; at the first time `take` makes it, and it goes with the next commit.
 
     Nothing outside has seen it before then: every effect comes after a commit.
@@ -28,5 +28,5 @@ def record_value(turn: Turn, path: str, name: str, take: Callable[[], Any]) -> A
         result=value,
         finished_at=turn.now(),
     )
-    turn.note("value.recorded", f"Took {name}: {value}", step, value=value)
+    turn.note("value.recorded", said or f"Took {name}: {value}", step, value=value)
     return value

@@ -1,0 +1,77 @@
+"""Sending a named message to a run: kept until the run asks for it, taken once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from runs.actors import acting_as, plain_name
+from runs.checkpoint import own_transaction
+from runs.clock import db_now
+from runs.journal import Entry
+from runs.models import Message, Run, Step
+from runs.services.record import NotPossible, append_entries, lock_run
+from runs.services.waking import wake
+from runs.states import RunState, StepState
+from runs.steps.message import NAME, InvalidMessage
+from runs.typed import problems
+from tools.canonical import NotJson, digest, new_id, normalise
+
+__all__ = ["InvalidMessage", "send_message"]
+
+MAX_KEY = 200
+
+
+def send_message(run_id: str, name: str, payload: Any, *, actor: str, key: str = "") -> Message:
+    """Give the run the message `name` with the JSON `payload` (at most 256 KiB), from `actor`.
+
+    With a `key`, sending it again gives back the first message and does nothing. Raises NotFound,
+    NotPossible when the run has ended, and InvalidMessage for a name or payload that cannot be, or that does
+    not fit the type for which the run waits.
+    """
+    plain = _checked(name, payload, key)
+    with own_transaction(), acting_as(actor):
+        run = lock_run(run_id)
+        sent = Message.objects.filter(run=run, key=key).first() if key else None
+        if sent is not None:
+            return sent
+        if run.ended:
+            raise NotPossible(f"{run.id} has ended ({run.state}): nobody would take the message {name}.")
+        waiting = _waiting_steps(run, name)
+        _must_fit(run, name, plain, waiting)
+        message = Message(
+            id=new_id("msg"), run=run, name=name, payload=plain, sender=actor, key=key, sent_at=db_now()
+        )
+        message.save(force_insert=True)
+        content = {"message": message.id, "name": name, "payload": digest(plain)}
+        entry = Entry("message.received", f"{plain_name(actor)} sent the message {name}", content)
+        append_entries(run, [entry], actor=actor)
+        # A run that waits for something else need not look: the message is here when it asks.
+        if run.state != RunState.WAITING or waiting:
+            wake(run)
+    return message
+
+
+def _checked(name: str, payload: Any, key: str) -> Any:
+    if not NAME.fullmatch(name):
+        said = "its name needs letters, digits and . _ : - (at most 100)"
+        raise InvalidMessage(name[:100], [said])
+    if len(key) > MAX_KEY or "\x00" in key:
+        raise InvalidMessage(name, [f"its key may have {MAX_KEY} characters at most"])
+    try:
+        return normalise(payload)
+    except NotJson as error:
+        raise InvalidMessage(name, [str(error)]) from None
+
+
+def _waiting_steps(run: Run, name: str) -> list[Step]:
+    steps = Step.objects.filter(run=run, kind="message", name=name, state=StepState.WAITING.value)
+    return list(steps.exclude(path__contains="~"))
+
+
+def _must_fit(run: Run, name: str, payload: Any, waiting: list[Step]) -> None:
+    """Refuse what no step that waits for it could take. With others before it nobody can know who will."""
+    if not waiting or Message.objects.filter(run=run, name=name, taken_by="").count() >= len(waiting):
+        return
+    found = [problems((step.arguments or {}).get("schema") or {}, payload) for step in waiting]
+    if all(found):
+        raise InvalidMessage(name, found[0])
