@@ -19,5 +19,6 @@ class RunsConfig(AppConfig):
         agent.discover()
         worker_life.connect()
         endings.listen("runs.places", services.hand_on)
+        endings.listen("runs.family", services.settle_family)
         waits.add(questions.waits_of)
         ports.lock_run, ports.on_settled = services.lock_run, services.settle_call

@@ -5,22 +5,25 @@ twice.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from functools import partial
+from typing import Any, TypeVar
 
 from django.db.models import QuerySet
 
 from runs import anchors, retention, services, workers
 from runs.actors import CARETAKER, acting_as
 from runs.clock import db_now, ticks
-from runs.models import Run
+from runs.models import Errand, ErrandState, Run
 from runs.states import RunState
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
 BATCH = 200
 RETIRE_EVERY = 60.0  # seconds
+FILL_EVERY = 300.0  # seconds
 ANCHOR_EVERY = 600.0  # seconds
 _caretakers: dict[str, Callable[[], int]] = {}
 _resting: dict[str, float] = {}  # duties that need not be done in every round, and their seconds of rest
@@ -53,7 +56,7 @@ def sweep() -> dict[str, int]:
     return done
 
 
-def each(ids: Iterable[str], care: Callable[[str], bool]) -> int:
+def each(ids: Iterable[T], care: Callable[[T], bool]) -> int:
     """Call `care` for every id; one that fails is logged and the next is cared for all the same."""
     cared = 0
     for row_id in ids:
@@ -65,8 +68,8 @@ def each(ids: Iterable[str], care: Callable[[str], bool]) -> int:
 
 
 def wake_due_runs() -> int:
-    """Waiting runs whose time has come."""
-    return each(_due(RunState.WAITING), services.wake_due)
+    """Waiting runs, and clean-ups, whose time has come; a clean-up whose hint was lost is one of them."""
+    return each(_due(RunState.WAITING) + _due(RunState.CANCELLING), services.wake_due)
 
 
 def hint_again() -> int:
@@ -80,18 +83,47 @@ def _due(state: RunState) -> list[str]:
 
 
 def rescue_lost_runs() -> int:
-    """Running runs whose worker is gone, or whose lease is over."""
+    """Runs in a worker's hands whose worker is gone, or whose lease is over."""
     now, cared = db_now(), 0
     gone = workers.Presence()
-    running = Run.objects.filter(state=RunState.RUNNING).values_list(
-        "id", "lease_epoch", "lease_owner", "lease_until", "queue"
-    )
-    for run_id, epoch, owner, until, _queue in running.iterator():
+    leased = Run.objects.filter(state__in=services.LEASED).exclude(lease_owner="")
+    for run_id, epoch, owner, until in in_batches(leased, "lease_epoch", "lease_owner", "lease_until"):
         absence = gone.of(owner)
         if absence is None and (until is None or until > now):
             continue
         cared += _rescue(run_id, epoch, absence)
     return cared
+
+
+def in_batches(rows: QuerySet[Any], *columns: str) -> Iterator[tuple[Any, ...]]:
+    """The id and `columns` of all `rows`, read in batches by id: memory and statements stay small."""
+    last = ""
+    while batch := list(rows.filter(pk__gt=last).order_by("pk").values_list("pk", *columns)[:BATCH]):
+        yield from batch
+        last = batch[-1][0]
+
+
+def hint_errands_again() -> int:
+    """Errands whose hint was lost, or came before there was a worker; not where nobody listens."""
+    waiting = Errand.objects.filter(state=ErrandState.WAITING, wake_at__lte=db_now())
+    queues = waiting.order_by().values_list("queue", flat=True).distinct()
+    heard = [queue for queue in queues if workers.anyone_listens_to(queue)]
+    if not heard:
+        return 0
+    due = waiting.filter(queue__in=heard).order_by("wake_at").values_list("id", flat=True)
+    return each(list(due[:BATCH]), services.hint_errand_again)
+
+
+def find_lost_errands() -> int:
+    """Errands whose worker is gone, or out of time: their runs look."""
+    now, gone = db_now(), workers.Presence()
+    taken = in_batches(Errand.objects.filter(state=ErrandState.TAKEN), "lease_owner", "lease_until")
+    lost = [
+        call_id
+        for call_id, owner, until in taken
+        if (until is not None and until <= now) or gone.of(owner) is not None
+    ]
+    return each(lost, services.wake_for_lost)
 
 
 def _rescue(run_id: str, epoch: int, absence: workers.Absence | None) -> int:
@@ -109,10 +141,42 @@ def _rescue(run_id: str, epoch: int, absence: workers.Absence | None) -> int:
         return 0
 
 
+def hand_on_places() -> int:
+    """Places that ended runs still have, because whoever ended them died right then."""
+    return _give(services.places_to_hand_on(BATCH))
+
+
+def fill_places() -> int:
+    """Places that nobody was told of: a deploy brought them."""
+    return _give(services.places_to_fill())
+
+
+def _give(places: list[tuple[str, str]]) -> int:
+    return each(places, lambda place: services.give_places(*place) > 0)
+
+
+def point_out_late_runs() -> int:
+    """Runs that take longer than usual, or have passed their deadline."""
+    ids = [
+        run_id for rows in services.overdue(db_now()) for run_id in rows.values_list("id", flat=True)[:BATCH]
+    ]
+    return each(ids, services.point_out)
+
+
 def _retire(due: Callable[[datetime], QuerySet[Run]], verb: Callable[[str], bool]) -> int:
     """Runs that ended long ago, a batch in each round."""
     ids = due(db_now()).order_by("finished_at").values_list("id", flat=True)[:BATCH]
     return each(list(ids), verb)
+
+
+def tell_parents() -> int:
+    """Runs that have ended, and whose parent was not told."""
+    return each(services.untold(BATCH), services.tell_parent)
+
+
+def cancel_given_up() -> int:
+    """Children that nobody waits for any more."""
+    return each(services.given_up(BATCH), services.cancel_given_up)
 
 
 def make_anchor() -> int:
@@ -121,8 +185,15 @@ def make_anchor() -> int:
 
 
 register("runs.rescue", rescue_lost_runs)
+register("runs.errands", find_lost_errands)
+register("runs.hint_errands", hint_errands_again)
 register("runs.wake", wake_due_runs)
 register("runs.hint", hint_again)
+register("runs.tell", tell_parents)
+register("runs.given_up", cancel_given_up)
+register("runs.places", hand_on_places)
+register("runs.fill", fill_places, every=FILL_EVERY)
+register("runs.late", point_out_late_runs)
 register("runs.archive", partial(_retire, retention.archive_due, services.archive_run), every=RETIRE_EVERY)
 register("runs.purge", partial(_retire, retention.contents_due, services.purge_contents), every=RETIRE_EVERY)
 register(
@@ -131,3 +202,4 @@ register(
     every=RETIRE_EVERY,
 )
 register("runs.anchor", make_anchor, every=ANCHOR_EVERY)
+register("runs.kept_answers", services.forget_answers, every=RETIRE_EVERY)

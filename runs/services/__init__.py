@@ -5,22 +5,28 @@ from runs.services.activation import NotActive, activate_version, choose_version
 from runs.services.answering import InvalidAnswer, NotAllowed, answer_question, who_answered
 from runs.services.bulk import MOST_AT_ONCE, Forecast, Foreseen, foresee, in_bulk
 from runs.services.cancelling import cancel_run
+from runs.services.children import cancel_given_up, given_up, settle_family, tell_parent, untold
 from runs.services.consequences import Consequence, consequence_of
 from runs.services.control import pause_run, resume_run
+from runs.services.errands import answer_errand, hint_errand_again, take_errand, wake_for_lost
+from runs.services.forgetting import forget_answers
 from runs.services.forking import fork_run
 from runs.services.granting import grant
+from runs.services.lateness import overdue, point_out
 from runs.services.message import InvalidMessage, send_message
-from runs.services.places import give_places, hand_on, line_up, lines, places_to_hand_on
+from runs.services.places import give_places, hand_on, line_up, places_to_fill, places_to_hand_on
 from runs.services.record import NotFound, NotPossible, append_entries, lock_run
 from runs.services.retiring import archive_run, purge_artifacts, purge_contents
 from runs.services.retrying import retry_run
 from runs.services.settling import settle_call
 from runs.services.standing import Standing, possible_with, standing_of
 from runs.services.start import DuplicateKey, InvalidStart, QueueFull, new_run, start_run
-from runs.services.waking import MAX_CRASHES, requeue, rescue_run, wake, wake_due
+from runs.services.tokens import TokenNotFound, TokenRefused, issue_token, revoke_token
+from runs.services.waking import LEASED, MAX_CRASHES, requeue, rescue_run, wake, wake_due
 
 __all__ = [
     "HINT_LOST_AFTER",
+    "LEASED",
     "MAX_CRASHES",
     "MOST_AT_ONCE",
     "SUSPECTS",
@@ -37,25 +43,35 @@ __all__ = [
     "NotPossible",
     "QueueFull",
     "Standing",
+    "TokenNotFound",
+    "TokenRefused",
     "activate_version",
+    "answer_errand",
     "answer_question",
     "append_entries",
     "archive_run",
+    "cancel_given_up",
     "cancel_run",
     "choose_version",
     "consequence_of",
     "foresee",
+    "forget_answers",
     "fork_run",
     "give_places",
+    "given_up",
     "grant",
     "hand_on",
+    "hint_errand_again",
     "in_bulk",
+    "issue_token",
     "line_up",
-    "lines",
     "lock_run",
     "new_run",
+    "overdue",
     "pause_run",
+    "places_to_fill",
     "places_to_hand_on",
+    "point_out",
     "possible_with",
     "purge_artifacts",
     "purge_contents",
@@ -64,11 +80,17 @@ __all__ = [
     "resume_run",
     "retire_version",
     "retry_run",
+    "revoke_token",
     "send_message",
     "settle_call",
+    "settle_family",
     "standing_of",
     "start_run",
+    "take_errand",
+    "tell_parent",
+    "untold",
     "wake",
     "wake_due",
+    "wake_for_lost",
     "who_answered",
 ]

@@ -13,7 +13,7 @@ from datetime import datetime
 from functools import partial
 
 from django.db import connection, transaction
-from django.db.models import Q, QuerySet
+from django.db.models import Count, Q, QuerySet
 
 from runs import messages, workflow
 from runs.actors import acting_as, current
@@ -42,11 +42,15 @@ def line_up(run: Run, now: datetime) -> None:
         return
     run.hold_back()
     if run.start_at is not None and run.start_at > now:
-        run.wake_at = run.start_at
-        run.waiting_for = f"its start at {run.start_at:%Y-%m-%d %H:%M:%S} UTC"
+        _wait_for_start(run, run.start_at)
         return
     run.wake_at, run.waiting_for = now + HINT_LOST_AFTER, WAITS_FOR_A_PLACE
     transaction.on_commit(partial(give_places, run.workflow, run.limit_key, run.id), robust=True)
+
+
+def _wait_for_start(run: Run, start_at: datetime) -> None:
+    run.wake_at = start_at
+    run.waiting_for = f"its start at {start_at:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def is_limited(definition: Workflow) -> bool:
@@ -170,6 +174,10 @@ def _leave_in_line(definition: Workflow, run_id: str) -> None:
     run = lock_run(run_id)
     if run.placed is not False or run.state != RunState.WAITING:
         return
+    if run.start_at is not None and run.start_at > db_now():
+        _wait_for_start(run, run.start_at)
+        run.save()
+        return
     run.wake_at, run.waiting_for = None, _why_not(definition, run.limit_key)
     append_entries(run, [Entry("run.waiting", f"Waits for {run.waiting_for}")], actor=current())
     run.save()
@@ -199,7 +207,25 @@ def places_to_hand_on(limit: int) -> list[tuple[str, str]]:
     return list(freed.distinct()[:limit])
 
 
-def lines() -> list[tuple[str, str]]:
-    """Workflow and key of all runs that wait for places: after a deploy there may be more of them."""
-    waiting = Run.objects.filter(placed=False, state__in=IN_LINE, wake_at=None)
-    return list(waiting.values_list("workflow", "limit_key").distinct())
+def places_to_fill() -> list[tuple[str, str]]:
+    """Workflow and key of runs in line that have free places and were not told: a deploy brought more."""
+    names = Run.objects.filter(placed=False, state__in=IN_LINE, wake_at=None).values_list(
+        "workflow", flat=True
+    )
+    found: list[tuple[str, str]] = []
+    for name in names.order_by("workflow").distinct():
+        try:
+            found += [(name, key) for key in _keys_to_fill(workflow.get(name))]
+        except UnknownWorkflow:
+            continue
+    return found
+
+
+def _keys_to_fill(definition: Workflow) -> list[str]:
+    if definition.at_most is not None or definition.at_most_per_key is None:
+        return [""]  # asking for any key asks for all
+    placed = Run.objects.filter(workflow=definition.name, placed=True).exclude(state__in=RUN_ENDED)
+    taken = placed.order_by().values("limit_key").annotate(taken=Count("pk"))
+    full = taken.filter(taken__gte=definition.at_most_per_key).exclude(limit_key="").values("limit_key")
+    waiting = Run.objects.filter(workflow=definition.name, placed=False, state__in=IN_LINE, wake_at=None)
+    return list(waiting.exclude(limit_key__in=full).order_by().values_list("limit_key", flat=True).distinct())

@@ -75,8 +75,8 @@ def start_run(
 
     With a business `key`, `on_duplicate` says what happens when the workflow has a run with that key,
     whatever became of it: ``return`` that run (its `found` is then true), ``refuse`` with DuplicateKey, or
-    ``start`` another. Of runs that are ready, those with the highest `priority` (0 to 9) are taken first. It starts no
-    earlier than `start_at`, and is pointed out when it has not ended by `deadline` (both aware).
+    ``start`` another. Of runs that are ready, those with the highest `priority` (0 to 9) are taken first. It
+    starts no earlier than `start_at`, and is pointed out when it has not ended by `deadline` (both aware).
 
     Raises UnknownWorkflow, NotActive, InvalidInput (InvalidStart for the other arguments), DuplicateKey and
     QueueFull; nothing is written then.
