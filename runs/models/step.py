@@ -52,7 +52,15 @@ class Step(StateModel):
     class Meta:
         ordering = ["position"]
         # What was paid for models in a day.
-        indexes = [models.Index(fields=["started_at"], name="step_of_day", condition=Q(kind="model"))]
+        indexes = [
+            models.Index(fields=["started_at"], name="step_of_day", condition=Q(kind="model")),
+            # Given up, and the child still to be cancelled.
+            models.Index(
+                fields=["id"],
+                name="step_child_given_up",
+                condition=Q(kind="child", state="cancelled", due_at__isnull=False),
+            ),
+        ]
         constraints = [models.UniqueConstraint(fields=["run", "path"], name="step_once_a_path")]
 
     def __str__(self) -> str:
@@ -150,6 +158,15 @@ class Step(StateModel):
     @property
     def ended(self) -> bool:
         return self.state in STEP_ENDED
+
+    @property
+    def ends_elsewhere(self) -> bool:
+        """Whether it is open, and its end is written by somebody else than the run's own worker."""
+        return self.is_open_question or (self.is_child and self.state == StepState.WAITING)
+
+    @property
+    def is_child(self) -> bool:
+        return self.kind == "child"
 
     @property
     def is_open_question(self) -> bool:

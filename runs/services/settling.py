@@ -16,7 +16,8 @@ from tools.models import CallState, ToolCall
 def settle_call(call: ToolCall) -> None:
     """A tool call whose outcome was unknown is settled (in the caller's transaction): its run goes on.
 
-    It happened: the step has its result. It did not: the step may be tried again, with the same key.
+    It happened: the step has its result. It did not: the step may be tried again, with the same key. A run
+    that has ended stays as it ended.
     """
     run = lock_run(call.run_id)
     step = Step.objects.select_for_update().get(pk=call.step_id)
@@ -26,6 +27,9 @@ def settle_call(call: ToolCall) -> None:
             step.succeed()
             store_result(step, call.result, db_now())
             step.error, step.finished_at = None, call.finished_at
+        elif run.ended:
+            step.cancel()
+            step.finished_at = call.finished_at
         else:
             step.retry_later()
             step.due_at, step.error = db_now(), None
@@ -40,5 +44,5 @@ def settle_call(call: ToolCall) -> None:
             step.id,
         )
         append_entries(run, [entry], actor=call.settled_by)
-        if run.state == RunState.NEEDS_ATTENTION:
+        if run.state == RunState.NEEDS_ATTENTION and (run.attention or {}).get("code") == "unknown_outcome":
             let_go_on(run, f"{call.tool} is settled: {word}", call.settled_by)

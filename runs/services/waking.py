@@ -18,15 +18,21 @@ from runs.services.record import append_entries, lock_run
 from runs.states import RunState, StepState
 
 MAX_CRASHES = 3
+LEASED = (RunState.RUNNING, RunState.PAUSING, RunState.CANCELLING)  # a worker may have it in these
 
 
 def wake(run: Run) -> None:
     """What the run (locked by the caller) waits for may be there: have it look.
 
     Also right while a worker has it: the count makes that worker look again before it goes to wait. One that
-    must not start yet is not woken: it looks when it starts.
+    must not start yet is not woken: it looks when it starts; nor is one that is paused.
     """
     run.wakes += 1
+    if run.state == RunState.CANCELLING and not run.lease_owner:
+        run.wake_at = db_now() + HINT_LOST_AFTER
+        run.save_without_historical_record(update_fields=["wakes", "wake_at"])
+        messages.tell(run)
+        return
     if run.state == RunState.WAITING and run.placed is not False:
         run.wake()
         run.wake_at, run.waiting_for = db_now() + HINT_LOST_AFTER, ""
@@ -37,13 +43,17 @@ def wake(run: Run) -> None:
 
 
 def wake_due(run_id: str) -> bool:
-    """Wake a waiting run whose time has come; False when it is not waiting for the clock any more."""
+    """Wake a waiting run, or a waiting clean-up, whose time has come; False when it is not waiting for the
+    clock any more.
+    """
     with own_transaction():
         run = lock_run(run_id)
-        if run.state != RunState.WAITING or run.wake_at is None or run.wake_at > db_now():
+        waits = run.state == RunState.WAITING or (run.state == RunState.CANCELLING and not run.lease_owner)
+        if not waits or run.wake_at is None or run.wake_at > db_now():
             return False
-        if run.placed is not False:
+        if run.placed is not False or run.state == RunState.CANCELLING:
             wake(run)
+            return True
     if run.placed is False:
         give_places(run.workflow, run.limit_key, run.id)
     return True
@@ -87,7 +97,7 @@ def rescue_run(run_id: str, epoch: int, *, reason: str, died: bool, proven: bool
     """
     with own_transaction():
         run = lock_run(run_id)
-        if run.state != RunState.RUNNING or run.lease_epoch != epoch:
+        if run.state not in LEASED or not run.lease_owner or run.lease_epoch != epoch:
             return False
         suspect = died and alone and not run.alone
         run.crashes += int(died and not suspect)
@@ -95,17 +105,32 @@ def rescue_run(run_id: str, epoch: int, *, reason: str, died: bool, proven: bool
         lost_owner = run.lease_owner
         run.lease_owner, run.lease_until = "", None
         if proven:
-            Step.objects.filter(run=run, state=StepState.STARTED, effect="write").update(not_before=None)
+            # What an earlier worker had sent, or one of another queue has in hand, may still arrive.
+            begun = Step.objects.filter(run=run, state=StepState.STARTED, effect="write", epoch=epoch)
+            begun.update(not_before=None)
         content = {"epoch": epoch, "worker": lost_owner, "reason": reason, "crashes": run.crashes}
+        if run.state == RunState.PAUSING:
+            return _pause(run, reason, content)
         if run.crashes >= MAX_CRASHES:
             return _quarantine(run, content)
-        run.rescue()
+        if run.state == RunState.RUNNING:
+            run.rescue()
         at_once = run.alone or run.crashes < 2
         run.wake_at = db_now() + (HINT_LOST_AFTER if at_once else _apart())
         append_entries(run, [Entry("run.rescued", f"Taken up again: {reason}", content)], actor=current())
         run.save()
         if at_once:
             messages.tell(run)
+    return True
+
+
+def _pause(run: Run, reason: str, content: dict[str, Any]) -> bool:
+    """It was asked to stand still, and now it does; what its worker had in hand is looked into later."""
+    run.pause()
+    run.wake_at = None
+    append_entries(run, [Entry("run.paused", f"Stands still, as asked: {reason}", content)], actor=current())
+    run._change_reason = run.stop_reason  # type: ignore[attr-defined]
+    run.save()
     return True
 
 
@@ -118,9 +143,10 @@ def _apart() -> timedelta:
 
 def _quarantine(run: Run, content: dict[str, Any]) -> bool:
     sentence = f"Its worker died {run.crashes} times at the same place; it is not tried again by itself."
+    cleanup = {"cleanup": True} if run.state == RunState.CANCELLING else {}
     run.halt()
     run.wake_at = None
-    run.attention = {"code": "poison", "sentence": sentence}
+    run.attention = {"code": "poison", "sentence": sentence, **cleanup}
     append_entries(
         run, [Entry("run.needs_attention", sentence, content | {"code": "poison"})], actor=current()
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 from runs.gate import ProposedCall
@@ -41,9 +41,19 @@ class Proposal:
         return digest(self.arguments)
 
 
-def idempotency_key(run_id: str, path: str) -> str:
-    """The key of the step at `path`: the same for every attempt, every replay and every worker."""
-    return digest([run_id, path])[:KEY_LENGTH]
+@lru_cache(maxsize=1024)
+def idempotency_key(run_id: str, path: str, generation: int = 0) -> str:
+    """The key of the step at `path`: the same for every attempt, every replay and every worker.
+
+    After a person had the run go back, what is done over is another act: `generation` counts how often.
+    """
+    return digest([run_id, path, generation] if generation else [run_id, path])[:KEY_LENGTH]
+
+
+def _key_of(turn: Turn, proposal: Proposal) -> str:
+    """The key on record, or the one that the step will have."""
+    step = turn.steps.get(proposal.path)
+    return step.key if step else idempotency_key(turn.run.id, proposal.path, turn.run.generation)
 
 
 def new_step(turn: Turn, proposal: Proposal, step_id: str, state: StepState) -> Step:
@@ -56,13 +66,13 @@ def new_step(turn: Turn, proposal: Proposal, step_id: str, state: StepState) -> 
         state=state.value,
         arguments=proposal.arguments,
         effect=proposal.tool.effect.value,
-        key=idempotency_key(turn.run.id, proposal.path),
+        key=_key_of(turn, proposal),
         model=proposal.model,
     )
 
 
 def hook_call(turn: Turn, proposal: Proposal, step_id: str) -> Call:
-    key = idempotency_key(turn.run.id, proposal.path)
+    key = _key_of(turn, proposal)
     return proposal.tool.call(proposal.arguments, key, turn.run.id, step_id)
 
 
