@@ -10,7 +10,7 @@ from runs.gate import Go, Hold, Refuse
 from runs.models import Step
 from runs.states import StepState
 from runs.steps.attempt import act, intend, recover, try_again
-from runs.steps.doubt import LOOK_AGAIN
+from runs.steps.doubt import LOOK_AGAIN, settled_by_lookup
 from runs.steps.proposal import Proposal, as_proposed, hook_call, new_step
 from runs.steps.record import give_up, outcome_of, refuse
 from runs.stops import Suspend
@@ -44,6 +44,8 @@ def _ready(turn: Turn, proposal: Proposal) -> Step:
             raise turn.stop(_undecided(proposal))
     elif step.state == StepState.STARTED and turn.taken_over(step):
         recover(turn, proposal, step)
+    elif step.state == StepState.WAITING and (step.error or {}).get("again"):
+        _once_more(turn, proposal, step)
     elif step.state == StepState.WAITING:
         try_again(turn, proposal, step)
     if step.state == StepState.HELD:
@@ -121,6 +123,15 @@ def _hold(turn: Turn, proposal: Proposal, step_id: str, hold: Hold) -> Step:
     return step
 
 
+def _once_more(turn: Turn, proposal: Proposal, step: Step) -> None:
+    """A person has it tried again: the tool's own rules and the gate are asked as at the first time."""
+    if step.due_at is not None and turn.now() < step.due_at:
+        raise turn.stop(Suspend(f"the next attempt of {step.name}", until=step.due_at))
+    if (step.error or {}).get("in_doubt") and settled_by_lookup(turn, proposal, step):
+        return
+    _take_answer(turn, proposal, step)
+
+
 def _take_answer(turn: Turn, proposal: Proposal, step: Step) -> None:
     """What was decided about a held call; a yes is used up in the transaction that writes the intent."""
     with own_transaction():
@@ -139,6 +150,9 @@ def _take_answer(turn: Turn, proposal: Proposal, step: Step) -> None:
             refuse(turn, step, verdict)
             turn.commit()
             return
+        if step.state != StepState.HELD:
+            step.hold()
+            turn.changed(step)
         if verdict.request is not None:  # it changed since somebody said yes: they are asked again
             turn.pending.entries += gate.installed().open(proposed, verdict)
             turn.commit(intent=True)
