@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
+
+from runs import errands
 from runs.models import Step
 from runs.states import STEP_ENDED, StepState
 from runs.turn import Turn
@@ -40,10 +43,14 @@ def close(turn: Turn, step: Step) -> bool:
     held: bool = step.state == StepState.HELD
     if step.is_open_question:
         turn.note("question.withdrawn", "The question needs no answer any more", step)
-    if step.state == StepState.STARTED and step.effect in ("write", "irreversible"):
+    if step.state == StepState.STARTED and turn.errand_of(step) is not None:
+        turn.alongside(partial(errands.give_up, turn, step))
+    elif step.state == StepState.STARTED and step.effect in ("write", "irreversible"):
         _leave_unknown(turn, step)
     else:
         step.cancel()
+        if step.is_child:
+            step.due_at = turn.clock.now()  # the child is still to be cancelled
         turn.changed(step)
     return held
 

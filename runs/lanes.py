@@ -40,6 +40,7 @@ class Lane:
     ended: bool = False
     lost: bool = False
     ends_at: float = 0.0  # ticks by which the act it has in hand must be over
+    slow: bool = False  # the act in hand is expected to take long
     look_at: float | None = None  # ticks at which it wants to look again, woken or not
     thread: greenlet | None = field(default=None, repr=False)
 
@@ -50,10 +51,15 @@ class Lane:
 
 
 class Lanes:
-    """The branches of one turn. `commit` writes what is pending, with a lease of so many seconds."""
+    """The branches of one turn.
 
-    def __init__(self, commit: Callable[[float], None]) -> None:
+    `commit` writes what is pending, with a lease of so many seconds; `rest` gives the connection back before
+    a long wait.
+    """
+
+    def __init__(self, commit: Callable[[float], None], rest: Callable[[], None] = lambda: None) -> None:
         self._commit = commit
+        self._rest = rest
         self._home: greenlet | None = None
         self._lanes: dict[greenlet, Lane] = {}
         self._ready: deque[Lane] = deque()
@@ -171,6 +177,8 @@ class Lanes:
     def _await_news(self) -> None:
         moments = [lane.look_at for lane in self._lanes.values() if lane.look_at is not None]
         timeout = max(0.0, min(moments) - ticks()) if moments else None
+        if all(lane.slow for lane in self._lanes.values() if lane.ends_at > 0.0):
+            self._rest()
         try:
             self._ready.append(self._inbox.get(timeout=timeout))
         except Empty:
@@ -221,20 +229,23 @@ class Lanes:
         if lane is not None:
             lane.ends_at = ticks() + timeout if timeout else 0.0
 
-    def perform(self, body: Callable[[], T], timeout: float, *, waits: bool) -> T:
-        """Run `body` on a thread of its own while the others go on. Raises what it raises, and Lost."""
+    def perform(self, body: Callable[[], T], timeout: float, *, waits: bool, slow: bool = False) -> T:
+        """Run `body` on a thread of its own while the others go on. Raises what it raises, and Lost.
+
+        While all that is under way is `slow`, the turn keeps no connection.
+        """
         lane = self.current()
         if lane is None:
             return body()
         act = _Act[T](body, lane, self._inbox)
-        lane.ends_at = ticks() + timeout
+        lane.ends_at, lane.slow = ticks() + timeout, slow
         try:
             while not act.ended:
                 if lane.lost and not waits:
                     raise self._lose(lane)
                 self._switch()
         finally:
-            lane.ends_at = 0.0
+            lane.ends_at, lane.slow = 0.0, False
         return act.outcome()
 
     def get(self, queue: SimpleQueue[Any], timeout: float) -> Any:

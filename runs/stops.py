@@ -74,6 +74,10 @@ class Controlled(Stop):
     """A person asked the run to pause or to end: the turn starts nothing new, and obeys."""
 
 
+class HandedOver(Stop):
+    """This worker was asked to end: the turn begins nothing new, and another worker goes on."""
+
+
 class Lost(Stop):
     """Another branch decided: this one is given up, and what it had not finished is cancelled."""
 

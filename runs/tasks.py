@@ -6,7 +6,7 @@ from typing import Any
 
 from celery import shared_task
 
-from runs import engine, timers, workers
+from runs import engine, performing, timers, workers
 
 
 @shared_task(ignore_result=True)
@@ -14,6 +14,12 @@ def advance(*, run_id: str, **_newer: Any) -> None:
     """Take one run on."""
     # An old hint may bring a suspect to a worker of many threads, where it would take the others down again.
     engine.advance(run_id, workers.this_worker().id, suspects=workers.pool() != "threads")
+
+
+@shared_task(ignore_result=True)
+def perform(*, call_id: str, **_newer: Any) -> None:
+    """Run the body of one call."""
+    performing.perform(call_id, workers.this_worker().id)
 
 
 @shared_task(ignore_result=True)

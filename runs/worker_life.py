@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import os
+import signal
+import threading
 from typing import Any
 
 from celery.signals import (
@@ -10,12 +14,19 @@ from celery.signals import (
     worker_process_shutdown,
     worker_ready,
     worker_shutdown,
+    worker_shutting_down,
 )
+from django.conf import settings
 from django.db import connections
 
-from runs import timers, workers
+from runs import timers, watch, workers
+
+logger = logging.getLogger(__name__)
 
 SWEEP_EVERY = 1.0  # seconds
+MARGIN = float(settings.HOLDPOINT_LEASE_MARGIN)
+LAST_WORDS = 5.0  # seconds that a worker has to end once nothing is under way that it must wait for
+REPLACED = 75  # the exit code of a worker with calls that hang: whoever keeps it running starts another
 
 _pulse: workers.Pulse | None = None
 
@@ -23,6 +34,7 @@ _pulse: workers.Pulse | None = None
 def connect() -> None:
     """Follow Celery's signals: a pool of threads lives in the main process, prefork in its children."""
     celeryd_after_setup.connect(_set_up, dispatch_uid="runs.worker_life.set_up")
+    worker_shutting_down.connect(_asked_to_end, dispatch_uid="runs.worker_life.shutting_down")
     worker_ready.connect(_thread_pool_started, dispatch_uid="runs.worker_life.ready")
     worker_shutdown.connect(_ended, dispatch_uid="runs.worker_life.shutdown")
     worker_process_init.connect(_child_started, dispatch_uid="runs.worker_life.child")
@@ -37,7 +49,7 @@ def _set_up(sender: Any = None, instance: Any = None, **kwargs: Any) -> None:
 def _start() -> None:
     global _pulse
     workers.this_worker()
-    _pulse = workers.Pulse(timers.sweep, SWEEP_EVERY)
+    _pulse = workers.Pulse(timers.sweep, SWEEP_EVERY, _look_for_what_hangs)
     _pulse.start()
 
 
@@ -57,7 +69,42 @@ def _child_started(**kwargs: Any) -> None:
     # A connection that was open before the fork belongs to the parent.
     for connection in connections.all(initialized_only=True):
         connection.connection = None
+    watch.kill_what_overruns()
     _start()
+
+
+def _asked_to_end(**kwargs: Any) -> None:
+    """In the main process, as its signal arrives: turns give their runs back, and nothing new is taken."""
+    if workers.leaving():
+        return
+    workers.leave_soon()
+    if workers.pool() == "threads":
+        threading.Thread(target=_end_in_time, name="leaving", daemon=True).start()
+
+
+def _look_for_what_hangs() -> None:
+    """A call that is over its time cannot be ended in a thread: the whole worker is replaced."""
+    hanging = watch.hanging(MARGIN)
+    if hanging and workers.pool() == "threads" and not workers.leaving():
+        said = "%s calls hang: this worker takes nothing new, lets the others end and is replaced"
+        logger.error(said, hanging)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _end_in_time() -> None:
+    """Celery waits for its threads for ever. Wait for what ends in its time, and for nothing else."""
+    pause = threading.Event()
+    while watch.busy(MARGIN):
+        pause.wait(0.1)
+    pause.wait(LAST_WORDS)
+    hanging = watch.hanging(MARGIN)
+    logger.error("ended although %s calls hang", hanging)
+    try:
+        workers.this_worker().leave()
+    except Exception:
+        logger.exception("no goodbye")
+    finally:
+        os._exit(REPLACED if hanging else 0)
 
 
 def _ended(**kwargs: Any) -> None:

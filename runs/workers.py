@@ -11,13 +11,14 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import logging
+import mmap
 import os
 import random
 import socket
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +26,14 @@ import psycopg
 from django.conf import settings
 from django.db import connection
 
-from runs.clock import db_now
+from runs.clock import db_now, ticks
 from runs.models import Worker
 from tools.canonical import new_id
 
 logger = logging.getLogger(__name__)
 
-BEAT = 2.0  # seconds between two heartbeats
 SILENT_AFTER = timedelta(seconds=15)
+UNHEARD = 10.0  # seconds without a heartbeat after which a worker begins nothing more
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,8 @@ class ThisWorker:
     def __init__(self, queues: str, pool: str) -> None:
         self.id = new_id("wrk")
         self.pid = os.getpid()
+        self.heard_at: float | None = None  # the last heartbeat, in ticks; None where nobody beats
+        self._draining = False
         self._lock = _lock_for(self.id)
         self._lock.hold()
         now = db_now()
@@ -65,13 +68,43 @@ class ThisWorker:
 
     def beat(self) -> None:
         """Say that this process lives; takes its lock again if the connection was lost."""
+        began = ticks()
         self._lock.hold()
-        Worker.objects.filter(pk=self.id).update(beat_at=db_now())
+        values = {"beat_at": db_now()}
+        if leaving() and not self._draining:
+            values["draining_at"] = values["beat_at"]
+        Worker.objects.filter(pk=self.id).update(**values)
+        self._draining = "draining_at" in values or self._draining
+        self.heard_at = began
 
     def leave(self) -> None:
         """An orderly end."""
         Worker.objects.filter(pk=self.id).update(stopped_at=db_now())
         self._lock.release()
+
+
+# One byte that a process shares with the children it forks: its word that all of them are to end.
+_leaving = mmap.mmap(-1, 1)
+
+
+def leave_soon() -> None:
+    """This process and its children begin nothing more: running turns give their runs back."""
+    _leaving[0] = 1
+
+
+def leaving() -> bool:
+    """Whether this process was asked to end."""
+    return _leaving[0] == 1
+
+
+def may_begin() -> bool:
+    """Whether this worker is heard: one whose heartbeat is not taken may be thought gone, and begins nothing
+    that changes the world.
+    """
+    here = _here
+    if here is None or here.pid != os.getpid() or here.heard_at is None:
+        return True
+    return ticks() - here.heard_at < UNHEARD
 
 
 _here: ThisWorker | None = None
@@ -102,9 +135,13 @@ def this_worker() -> ThisWorker:
 class Pulse(threading.Thread):
     """Heartbeats and rounds of the caretakers, beside the turns of this process."""
 
-    def __init__(self, sweep: Callable[[], Any], every: float) -> None:
+    def __init__(
+        self, sweep: Callable[[], Any], every: float, look: Callable[[], None] = lambda: None
+    ) -> None:
+        """`sweep` is a round of the caretakers; `look` needs no database and is never left out."""
         super().__init__(name="pulse", daemon=True)
         self._sweep = sweep
+        self._look = look
         self._every = every
         self._ending = threading.Event()
 
@@ -112,6 +149,7 @@ class Pulse(threading.Thread):
         """Beat and sweep until stopped; the database may go and come back meanwhile."""
         while not self._ending.wait(self._every * random.uniform(0.7, 1.3)):  # noqa: S311 - spreads the load
             try:
+                self._look()
                 this_worker().beat()
                 self._sweep()
             except Exception:
@@ -129,8 +167,17 @@ class Pulse(threading.Thread):
 
 def anyone_listens_to(queue: str) -> bool:
     """Whether a live worker takes messages from `queue`."""
-    alive = Worker.objects.filter(stopped_at=None, beat_at__gt=db_now() - SILENT_AFTER)
+    alive = Worker.objects.filter(stopped_at=None, draining_at=None, beat_at__gt=db_now() - SILENT_AFTER)
     return any(queue in worker.queues.split(",") for worker in alive)
+
+
+def last_listened(queue: str) -> datetime | None:
+    """When a worker of `queue` was last heard; None when there never was one."""
+    those = (
+        worker for worker in Worker.objects.order_by("-beat_at")[:1000] if queue in worker.queues.split(",")
+    )
+    last = next(those, None)
+    return last.beat_at if last else None
 
 
 class Presence:

@@ -49,6 +49,14 @@ def probe(call_id: str, by: str = "caretaker") -> Finding:
     return finding
 
 
+def settle_by_answer(call_id: str, result: Json, *, note: str, by: str) -> ToolCall:
+    """The worker that made a call in doubt says that it happened, and with which `result`: that is proof.
+
+    Raises CallNotFound, NotUnknown, SettlementRefused for a result that cannot be.
+    """
+    return _settle(call_id, Outcome.HAPPENED, result, note, by, seen_by_lookup=True)
+
+
 def _settle(
     call_id: str, outcome: Outcome, result: Json, note: str, by: str, *, seen_by_lookup: bool
 ) -> ToolCall:

@@ -2,7 +2,7 @@
 
 from runs.models.anchor import Anchor
 from runs.models.artifact import Artifact, Blob
-from runs.models.errand import Errand, ErrandState
+from runs.models.errand import ERRAND_OPEN, Errand, ErrandState
 from runs.models.journal import JournalEntry
 from runs.models.message import Message
 from runs.models.run import Run
@@ -13,6 +13,7 @@ from runs.models.versions import VersionState, WorkflowVersion
 from runs.models.worker import Worker
 
 __all__ = [
+    "ERRAND_OPEN",
     "Anchor",
     "Artifact",
     "Blob",

@@ -16,8 +16,13 @@ class ErrandState(StrEnum):
 
     WAITING = "waiting"  # for a worker of its queue
     TAKEN = "taken"  # a worker holds its lease
-    DONE = "done"  # its outcome is on record; the run reads it
-    LOST = "lost"  # its worker is gone or out of time: a late answer is not taken
+    DONE = "done"  # its outcome is on record, for the run to read
+    READ = "read"  # the run has taken its outcome over
+    LOST = "lost"  # given up, or its worker is gone or out of time: a late answer is not taken
+
+
+#: The run still waits for it.
+ERRAND_OPEN = frozenset({ErrandState.WAITING, ErrandState.TAKEN, ErrandState.DONE})
 
 
 class Errand(StateModel):
@@ -44,7 +49,12 @@ class Errand(StateModel):
     class Meta:
         indexes = [
             models.Index(fields=["wake_at"], name="errand_due", condition=Q(state__in=["waiting", "taken"])),
-            models.Index(fields=["run_id"], name="errand_of_run"),
+            models.Index(
+                fields=["run_id"],
+                name="errand_of_run",
+                condition=Q(state__in=["waiting", "taken", "done"]),
+            ),
+            models.Index(fields=["id"], name="errand_taken", condition=Q(state="taken")),
         ]
 
     def __str__(self) -> str:
@@ -59,6 +69,10 @@ class Errand(StateModel):
     @transition(field=state, source=ErrandState.TAKEN.value, target=ErrandState.DONE.value)
     def finish(self) -> None:
         """Its outcome is on record."""
+
+    @transition(field=state, source=ErrandState.DONE.value, target=ErrandState.READ.value)
+    def read(self) -> None:
+        """The run has taken its outcome over."""
 
     @transition(
         field=state,

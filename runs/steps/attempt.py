@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 from functools import partial
 
+from runs import errands, outcomes, pace
 from runs.gate import Go, Refuse
 from runs.models import Step
+from runs.outcomes import Outcome
 from runs.steps.doubt import Seen, look, lost, may_arrive_until, settled_by_lookup
 from runs.steps.proposal import Proposal
 from runs.steps.record import close, give_up, leave_unknown, refuse, succeeded, wait
@@ -14,7 +16,7 @@ from runs.stops import Suspend
 from runs.turn import MARGIN, SLOW, Turn
 from tools.canonical import new_id
 from tools.effects import Effect
-from tools.failures import Failure, FailureClass, Refused, classify
+from tools.failures import Failure, FailureClass
 from tools.models import ToolCall
 from tools.retry import Action, decide
 
@@ -22,33 +24,53 @@ from tools.retry import Action, decide
 def intend(turn: Turn, proposal: Proposal, step: Step, verdict: Go | None) -> None:
     """Put the attempt on record, with a lease that outlives it, before anything is done."""
     tool = proposal.tool
-    lease = turn.lease_for(tool.timeout)
-    step.not_before = turn.clock.after(lease + MARGIN) if tool.effect.changes_the_world else None
-    turn.new_call(
-        ToolCall(
-            id=new_id("call"),
-            step_id=step.id,
-            run_id=turn.run.id,
-            tool=tool.name,
-            version=tool.version,
-            effect=tool.effect.value,
-            attempt=step.attempt,
-            key=step.key,
-            arguments_digest=proposal.arguments_digest,
-            not_before=step.not_before,
-            started_at=turn.now(),
-        )
+    elsewhere = errands.goes_elsewhere(turn, tool)
+    lease = turn.lease_for(0 if elsewhere else tool.timeout)
+    sent_from_here = tool.effect.changes_the_world and not elsewhere
+    step.not_before = turn.clock.after(lease + MARGIN) if sent_from_here else None
+    call = ToolCall(
+        id=new_id("call"),
+        step_id=step.id,
+        run_id=turn.run.id,
+        tool=tool.name,
+        version=tool.version,
+        effect=tool.effect.value,
+        attempt=step.attempt,
+        key=step.key,
+        arguments_digest=proposal.arguments_digest,
+        not_before=step.not_before,
+        started_at=turn.now(),
     )
+    turn.new_call(call)
+    if elsewhere:
+        errands.prepare(turn, tool, call)
     said = f"Calls {tool.title}" + (f", attempt {step.attempt}" if step.attempt > 1 else "")
     policy = {"policy": verdict.policy, "approval": verdict.approval_id} if verdict else {}
     turn.note("call.started", said, step, tool=tool.name, key=step.key, arguments=step.fingerprint, **policy)
     turn.intend(lease, step)
+    if elsewhere:
+        errands.send(tool, call)
 
 
 def act(turn: Turn, proposal: Proposal, step: Step) -> None:
-    """Make the call whose intent is on record, and record what came of it."""
+    """Make the call whose intent is on record, or hear the worker that makes it; record what came of it."""
+    with turn.needing_the_database():
+        errand = errands.of(turn, step)
+        heard = None if errand is None else errands.hear(turn, errand)
+        call = turn.call_of(step)
+    began = time.monotonic()
+    outcome = heard or _done(turn, proposal, step)
+    if outcome.failure is not None:
+        _failed(turn, proposal, step, call, outcome.failure, refused=outcome.refused)
+        return
+    succeeded(turn, step, call, outcome.result, said=f"{proposal.tool.title}: done")
+    if proposal.tool.effect.changes_the_world or time.monotonic() - began > SLOW:
+        turn.commit()
+
+
+def _done(turn: Turn, proposal: Proposal, step: Step) -> Outcome:
+    """What the body came to, carried out now."""
     tool = proposal.tool
-    call = turn.call_of(step)
     if tool.effect.changes_the_world:
         turn.must_still_own(tool.timeout, step.not_before)
     began = time.monotonic()
@@ -57,29 +79,30 @@ def act(turn: Turn, proposal: Proposal, step: Step) -> None:
             partial(tool.invoke, proposal.arguments, step.key),
             timeout=tool.timeout,
             waits=tool.effect.changes_the_world,
+            slow=pace.is_slow(tool.name),
         )
     except Exception as error:
-        _failed(turn, proposal, step, call, error)
-        return
-    succeeded(turn, step, call, result, said=f"{tool.title}: done")
-    if tool.effect.changes_the_world or time.monotonic() - began > SLOW:
-        turn.commit()
+        return outcomes.failed(error)
+    finally:
+        pace.took(tool.name, time.monotonic() - began)
+    return Outcome(result=result)
 
 
-def _failed(turn: Turn, proposal: Proposal, step: Step, call: ToolCall, error: Exception) -> None:
-    failure = classify(error)
+def _failed(
+    turn: Turn, proposal: Proposal, step: Step, call: ToolCall, failure: Failure, *, refused: bool
+) -> None:
     elapsed = (turn.now() - step.started_at).total_seconds()
     doubt = bool((step.error or {}).get("in_doubt"))
     decision = decide(proposal.tool.effect, failure, step.attempt, elapsed, in_doubt=doubt)
     if decision.action is Action.UNKNOWN:
         lost(turn, proposal, step, call, failure)
         return
-    call.refuse() if isinstance(error, Refused) else call.fail()
+    call.refuse() if refused else call.fail()
     close(turn, step, call, failure)
     if decision.action is Action.RETRY:
         wait(turn, step, failure, turn.clock.after(decision.wait), in_doubt=decision.in_doubt)
-    elif isinstance(error, Refused):
-        refuse(turn, step, Refuse("tool", error.reason))
+    elif refused:
+        refuse(turn, step, Refuse("tool", failure.message))
         turn.commit()
     else:
         give_up(turn, step, failure)
@@ -87,11 +110,13 @@ def _failed(turn: Turn, proposal: Proposal, step: Step, call: ToolCall, error: E
 
 def recover(turn: Turn, proposal: Proposal, step: Step) -> None:
     """The worker that began this attempt is gone, and nobody wrote how it ended."""
-    effect, failure = (
-        proposal.tool.effect,
-        Failure(FailureClass.TRANSIENT, "its worker was lost in the middle"),
-    )
-    call = turn.call_of(step)
+    errand = errands.of(turn, step)
+    failure: Failure | None = Failure(FailureClass.TRANSIENT, errands.LOST)
+    if errand is not None:
+        failure = errands.lost(turn, step, errand)
+    if failure is None:
+        return  # it is on its way, or answered
+    effect, call = proposal.tool.effect, turn.call_of(step)
     if effect.changes_the_world:
         until = may_arrive_until(turn, step)
         if until is not None:

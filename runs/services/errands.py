@@ -1,0 +1,146 @@
+"""The verbs on errands: a worker takes one and answers it; caretakers find those that were forgotten."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+
+from runs import messages, outcomes
+from runs.actors import acting_as
+from runs.checkpoint import own_transaction
+from runs.clock import db_now, ticks
+from runs.journal import Entry
+from runs.models import Errand, ErrandState, Run, Step
+from runs.outcomes import Outcome
+from runs.services.record import append_entries, lock_run
+from runs.services.waking import wake
+from runs.states import RunState
+from tools import services as calls
+from tools.models import CallState, ToolCall
+from tools.states import sources_of
+
+logger = logging.getLogger(__name__)
+
+MARGIN = float(settings.HOLDPOINT_LEASE_MARGIN)
+HINT_AGAIN = timedelta(seconds=5)  # an errand that nobody took by then gets another hint; later ones rarer
+#: In these states a run begins nothing new.
+STANDING = (RunState.PAUSING, RunState.PAUSED)
+
+
+@dataclass(frozen=True)
+class Taken:
+    """An errand in a worker's hands: what to do, and until when (ticks) it is its own."""
+
+    call_id: str
+    tool: str
+    version: int
+    arguments: dict[str, Any]
+    key: str
+    timeout: float
+    ends: float
+
+
+def take_errand(call_id: str, worker: str) -> Taken | None:
+    """Give the errand to `worker`, with a lease that outlives its body; None when it is not to be done now:
+    somebody else has it, it was given up, or its run stands still.
+    """
+    with own_transaction(), acting_as(f"worker:{worker}"):
+        errand = Errand.objects.filter(pk=call_id).first()
+        if errand is None or errand.state != ErrandState.WAITING:
+            return None
+        run = lock_run(errand.run_id)
+        if run.state in STANDING or run.ended:
+            return None
+        began, now = ticks(), db_now()
+        until = now + timedelta(seconds=errand.timeout + MARGIN)
+        waiting = Errand.objects.filter(pk=call_id, state__in=sources_of(Errand, "take"))
+        errand.take()
+        if not waiting.update(state=errand.state, lease_owner=worker, lease_until=until, wake_at=until):
+            return None
+        step, call = Step.objects.get(pk=errand.step_id), ToolCall.objects.get(pk=call_id)
+        if step.effect in ("write", "irreversible"):
+            not_before = until + timedelta(seconds=MARGIN)
+            Step.objects.filter(pk=step.id).update(not_before=not_before)
+            ToolCall.objects.filter(pk=call_id).update(not_before=not_before)
+        return Taken(
+            call_id,
+            call.tool,
+            call.version,
+            step.arguments,
+            call.key,
+            errand.timeout,
+            began + errand.timeout + MARGIN,
+        )
+
+
+def answer_errand(call_id: str, worker: str, outcome: Outcome) -> bool:
+    """Record what came of the errand and wake its run; False when it was given up or given to another: such
+    an answer is late, is noted, and changes nothing.
+    """
+    with own_transaction(), acting_as(f"worker:{worker}"):
+        errand = Errand.objects.get(pk=call_id)
+        run = lock_run(errand.run_id)
+        call = ToolCall.objects.get(pk=call_id)
+        mine = Errand.objects.filter(pk=call_id, lease_owner=worker, state__in=sources_of(Errand, "finish"))
+        values = {"outcome": outcomes.told(outcome), "finished_at": db_now(), "wake_at": None}
+        if not mine.update(state=ErrandState.DONE, **values):
+            _note_late(run, errand, call, outcome, worker)
+            return False
+        if call.state == CallState.UNKNOWN:
+            _settle(errand, outcome, worker)
+        else:
+            wake(run)
+    return True
+
+
+def _settle(errand: Errand, outcome: Outcome, worker: str) -> None:
+    """Its step was closed without waiting for it: an answer that it happened is proof."""
+    Errand.objects.filter(pk=errand.pk).update(state=ErrandState.READ, outcome=None)
+    if outcome.failure is None:
+        note = "Its worker answered after it was given up."
+        calls.settle_by_answer(errand.pk, outcome.result, note=note, by=f"worker:{worker}")
+
+
+def _note_late(run: Run, errand: Errand, call: ToolCall, outcome: Outcome, worker: str) -> None:
+    told = "it happened" if outcome.failure is None else outcome.failure.message
+    logger.warning("late effect: %s", told, extra={"run": run.id, "call": call.id, "tool": call.tool})
+    said = f"Late effect: the worker of {call.tool} answered after it was given up: {told}"
+    content = {"call": call.id, "key": call.key, "worker": worker, "happened": outcome.failure is None}
+    append_entries(run, [Entry("call.late", said, content, errand.step_id)], actor=f"worker:{worker}")
+
+
+def hint_errand_again(call_id: str) -> bool:
+    """Send another hint for an errand that nobody took; each one later than the one before."""
+    with own_transaction():
+        now = db_now()
+        due = Errand.objects.filter(pk=call_id, state=ErrandState.WAITING, wake_at__lte=now)
+        errand = due.first()
+        if errand is None:
+            return False
+        rest = max(HINT_AGAIN, now - errand.created_at)
+        if not due.update(wake_at=now + rest):
+            return False
+        messages.hint_errand(errand.pk, errand.queue)
+    return True
+
+
+def wake_for_lost(call_id: str) -> bool:
+    """The worker of an errand is gone, or out of time: have the run look. It alone says that it is lost."""
+    with own_transaction():
+        errand = Errand.objects.get(pk=call_id)
+        run = lock_run(errand.run_id)
+        taken = Errand.objects.filter(pk=call_id, state=ErrandState.TAKEN)
+        if not taken.exists():
+            return False
+        if not ToolCall.objects.filter(pk=call_id, state=CallState.STARTED).exists():
+            # Its step was closed already: nobody waits for it.
+            taken.update(state=ErrandState.LOST, wake_at=None)
+            return True
+        if run.state != RunState.WAITING and not (run.state == RunState.CANCELLING and not run.lease_owner):
+            return False
+        wake(run)
+    return True
