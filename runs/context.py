@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import random
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from runs.agent import AgentDefinition
 from runs.artifacts import Kept, checked_name, content_of
 from runs.steps.agent import run_agent_step
 from runs.steps.artifact import keep_artifact, newest, read_artifact
 from runs.steps.branch import Later, gather, race, run_branch
+from runs.steps.child import order, run_child
 from runs.steps.message import seconds_of, wait_for_message
 from runs.steps.patch import patched
 from runs.steps.progress import report
 from runs.steps.proposal import Proposal
 from runs.steps.question import Asked, ask
+from runs.steps.restart import restart
 from runs.steps.tool import run_tool
 from runs.steps.value import record_value
 from runs.steps.wait import sleep_until
@@ -171,6 +173,42 @@ class Run:
         before the change, True for all others.
         """
         return patched(self._turn, self._below, self._calls, change)
+
+    # Other runs
+
+    def child(
+        self,
+        workflow: Callable[..., Any] | str,
+        value: Any,
+        *,
+        key: str = "",
+        wait: bool = True,
+        version: int | None = None,
+        intent: str = "",
+    ) -> Any:
+        """Run another workflow (its function, or its name) with the input `value`, and return its result as
+        the type it declares; without `wait`, the id of the new run at once.
+
+        The child is a run of its own, with workers, budget and page of its own, asked for by the same
+        requester. `key` is its business key, `version` the version to run (the newest that may start runs,
+        unless given), `intent` what it is for. Raises ChildFailed and ChildCancelled (runs.steps.child),
+        UnknownWorkflow and InvalidInput.
+        """
+        asked = order(workflow, value, key, wait, version, intent)
+        return run_child(self._turn, self._next(), asked)
+
+    def restart(self, value: Any) -> NoReturn:
+        """End this run here and go on as a fresh one of the same workflow with the input `value`: for loops
+        whose history must not grow for ever. Never returns.
+
+        Raises InvalidInput, and RuntimeError inside a branch or a clean-up: only the main line can restart.
+        """
+        if self._at or self._below or self._turn.lanes.current() is not None:
+            raise RuntimeError(
+                "run.restart ends the whole run, so it is called on the workflow's own run: not in a branch, "
+                "in run.later or in a clean-up"
+            )
+        restart(self._turn, value)
 
     # Side by side
 

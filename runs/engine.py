@@ -13,7 +13,8 @@ from runs.checkpoint import own_transaction
 from runs.context import Run
 from runs.gate import Next, Rejected
 from runs.states import RunState
-from runs.stops import Controlled, Diverged, Fenced, NeedsAttention, Stalled, Suspend, Unreachable
+from runs.steps.restart import continue_as
+from runs.stops import Controlled, Diverged, Fenced, NeedsAttention, Restarting, Stalled, Suspend, Unreachable
 from runs.turn import Turn
 from runs.workflow import Workflow
 
@@ -65,6 +66,8 @@ def _turn_once(turn: Turn) -> Outcome | None:
             return Outcome.WAITING if _wait(turn, reason) else None
         except NeedsAttention as reason:
             return _halt(turn, reason.code, reason.sentence, reason.details)
+        except Restarting as reason:
+            return _restart(turn, reason.value)
         except Diverged as reason:
             return _halt(turn, "diverged", f"The code no longer fits the record: {reason}", vars(reason))
         except workflow.UnknownWorkflow as error:
@@ -170,6 +173,13 @@ def _end(turn: Turn, transition: str, *, kind: str = "", sentence: str = "", **v
         turn.commit(lease=None, changes=changes)
     endings.ended(run)
     return Outcome.ENDED
+
+
+def _restart(turn: Turn, value: object) -> Outcome:
+    """End here and go on as a fresh run, all in one transaction."""
+    changes = continue_as(turn, value)
+    sentence = f"Goes on as {changes['continued_by']}"
+    return _end(turn, "succeed", kind="run.restarted", sentence=sentence, **changes)
 
 
 def _rejected(turn: Turn, verdict: Rejected) -> Outcome:

@@ -82,7 +82,7 @@ class Turn:
         self._furthest: dict[str, int] | None = None
         self.messages_taken: set[str] = set()  # in this turn, by whichever branch
         self.asked_to: str = ""  # the state a person asked for meanwhile: pausing or cancelling
-        self.lanes = Lanes(self.commit_together)
+        self.lanes = Lanes(self.commit_together, self.rest)
         self.lease_ends = ticks() + LEASE
         self.written_at = ticks()
         self.position = max((step.position for step in steps), default=0)
@@ -409,11 +409,13 @@ class Turn:
         self._hear_answers()
 
     def _hear_answers(self) -> None:
-        """With the run locked: questions that people have answered since the steps were read are answered."""
-        asked = {step.id: step for step in self.steps.values() if step.is_open_question}
+        """With the run locked: questions that were answered, and children that ended, since the steps were
+        read.
+        """
+        asked = {step.id: step for step in self.steps.values() if step.ends_elsewhere}
         if not asked:
             return
-        for row in Step.objects.filter(pk__in=asked, run_id=self.run.id).exclude(state=StepState.HELD):
+        for row in Step.objects.filter(pk__in=asked, run_id=self.run.id).exclude(state__in=[StepState.HELD, StepState.WAITING]):
             self.steps[row.path] = row
 
     def also(self, write: Write) -> None:

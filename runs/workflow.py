@@ -103,6 +103,10 @@ class Workflow:
         """The recorded input as the typed value that the function takes."""
         return TypeAdapter(self.input_type).validate_python(recorded)
 
+    def read_output(self, recorded: Any) -> Any:
+        """The recorded output as the typed value that the function returned."""
+        return TypeAdapter(self.output_type).validate_python(recorded)
+
     def write_output(self, value: Any) -> Any:
         """What the function returned, as JSON that fits its annotation. Raises InvalidOutput."""
         adapter = TypeAdapter(self.output_type)
@@ -221,6 +225,14 @@ def _unknown(name: str, version: int | None, versions: list[int]) -> str:
         return f"Workflow {name} has no version {version}; registered: {', '.join(map(str, versions))}."
     names = sorted({n for n, _ in _registry})
     return f"There is no workflow called {name}. Known: {', '.join(names) or 'none'}."
+
+
+def name_of(function: Callable[..., Any]) -> str:
+    """The name that `function` is registered under. Raises TypeError when it is no workflow."""
+    for known in _registry.values():
+        if known.function is function:
+            return known.name
+    raise TypeError(f"{function!r} is no workflow; decorate it with @workflow in a workflows.py")
 
 
 def all_workflows() -> list[Workflow]:

@@ -37,6 +37,8 @@ def close_steps(steps: Iterable[Step], why: str) -> list[Entry]:
             if call is not None:
                 _give_up(call, begun=begun)
             step.cancel()
+            if step.is_child:
+                step.due_at = db_now()  # the child is still to be cancelled
         step._change_reason = why  # type: ignore[attr-defined]
         step.save()
     return entries
