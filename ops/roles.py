@@ -6,10 +6,23 @@ from django.db import transaction
 #: Apps whose rows every role may look at.
 SEEN = ("tools", "runs", "approvals", "ops")
 
+DETAILS = ("view_technical", "view_artifact_content")
+
 #: What a role may do beyond looking. Nobody decides by being an operator, nobody starts runs by reviewing.
 ROLES: dict[str, tuple[str, ...]] = {
-    "reviewers": ("approvals.decide_approval",),
-    "operators": ("runs.start_run", "runs.control_run", "runs.view_technical", "tools.settle_toolcall"),
+    "reviewers": ("approvals.decide_approval", "runs.answer_question", "runs.view_artifact_content"),
+    "operators": (
+        "runs.start_run",
+        "runs.control_run",
+        "runs.send_message",
+        "runs.answer_question",
+        "runs.activate_workflow",
+        *(f"runs.{act}_schedule" for act in ("add", "change", "delete")),
+        *(f"django_celery_beat.{act}_crontabschedule" for act in ("add", "change", "view")),
+        "runs.view_technical",
+        "runs.view_artifact_content",
+        "tools.settle_toolcall",
+    ),
     "auditors": ("runs.verify_journal",),
 }
 
@@ -18,8 +31,8 @@ ROLES: dict[str, tuple[str, ...]] = {
 def ensure_roles() -> None:
     """Makes the groups that are missing and gives each what it lacks; takes nothing away."""
     looks = list(Permission.objects.filter(content_type__app_label__in=SEEN, codename__startswith="view_"))
-    # "Technical" is not a row to look at but a level of detail, which its role grants by name.
-    looks = [permission for permission in looks if permission.codename != "view_technical"]
+    # These are not rows to look at but levels of detail, which roles grant by name.
+    looks = [permission for permission in looks if permission.codename not in DETAILS]
     for name, acts in ROLES.items():
         group, _ = Group.objects.get_or_create(name=name)
         group.permissions.add(*looks, *(_permission(act) for act in acts))

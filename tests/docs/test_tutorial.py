@@ -14,7 +14,13 @@ import pytest
 from tests.docs.pages import DOCS, ROOT, blocks, complete_files
 
 TUTORIAL = DOCS / "tutorial.md"
-NOT_INHERITED = ("DATABASE_URL", "REDIS_URL", "DJANGO_SETTINGS_MODULE", "HOLDPOINT_TEST_DATA")
+NOT_INHERITED = (
+    "DATABASE_URL",
+    "REDIS_URL",
+    "DJANGO_SETTINGS_MODULE",
+    "HOLDPOINT_TEST_DATA",
+    "HOLDPOINT_ACTIVATION",
+)
 
 pytestmark = pytest.mark.sqlite
 

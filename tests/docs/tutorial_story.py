@@ -25,7 +25,7 @@ def main() -> None:
     from ops.demo_people import ensure_demo_people
     from runs import engine, journal
     from runs.models import Run
-    from runs.services import start_run
+    from runs.services import NotPossible, activate_version, start_run
 
     ensure_demo_people(django.conf.settings.HOLDPOINT_DATA)
 
@@ -37,6 +37,10 @@ def main() -> None:
         asked = queries.queue_for(person).get()
         services.decide(asked.pk, by=person, verdict=verdict, digest=asked.digest, reason=reason)
 
+    try:
+        raise AssertionError(f"{start('17')} was started by a version that nobody activated")
+    except NotPossible:
+        activate_version("invoices.pay", 1, actor="user:omar", reason="The first invoices are due")
     small = start("17")
     engine.advance(small, "first-worker")
     decide("ana", "approve")

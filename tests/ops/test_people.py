@@ -34,6 +34,8 @@ class TestDemoPeople:
         for permission, allowed in (
             ("approvals.decide_approval", {"ana", "ben"}),
             ("runs.start_run", {"omar"}),
+            ("runs.activate_workflow", {"omar"}),
+            ("runs.change_schedule", {"omar"}),
             ("tools.settle_toolcall", {"omar"}),
             ("runs.view_technical", {"omar"}),
             ("runs.verify_journal", {"ada"}),

@@ -15,6 +15,7 @@ from django.contrib.auth import get_user_model
 from django.core.management.base import BaseCommand, CommandError
 
 from runs import actors, services, workflow
+from runs.management import activating
 from runs.models import JournalEntry, Run
 from runs.states import look_of
 from tools.canonical import NotJson, parse
@@ -43,11 +44,15 @@ class Command(BaseCommand):
         resume.add_argument("run")
         resume.add_argument("--reason", required=True)
         resume.add_argument("--by", required=True, metavar="USERNAME")
+        activating.add_verbs(verbs)
         verbs.add_parser("workflows", help="the workflows that can be started")
         for verb in (start, listing, show, resume):
             verb.add_argument("--json", action="store_true", help="as JSON")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        if options["verb"] in activating.VERBS:
+            self.stdout.write(activating.change(options["verb"], options, _actor(options["by"])))
+            return
         getattr(self, f"_{options['verb']}")(options)
 
     def _workflows(self, options: dict[str, Any]) -> None:
@@ -64,6 +69,8 @@ class Command(BaseCommand):
             raise CommandError(str(error), returncode=NOT_FOUND) from error
         except workflow.InvalidInput as error:
             raise CommandError(f"{error}.", returncode=USAGE) from error
+        except (services.NotPossible, services.QueueFull) as error:
+            raise CommandError(str(error), returncode=REFUSED) from error
         self._say(options, _line(run), run)
 
     def _list(self, options: dict[str, Any]) -> None:

@@ -18,7 +18,7 @@ from django.core.management.base import BaseCommand, CommandError
 from examples.support_desk import loading
 from examples.support_desk.cases import Case, read_cases
 from examples.support_desk.crew import Crew
-from examples.support_desk.demo import load_demo
+from examples.support_desk.demo import activate, load_demo
 from examples.support_desk.folder import BadData, read_shop
 from examples.support_desk.play import Play, Report
 from examples.support_desk.stage import EFFECTS, INTERRUPTED, NoStage, run_on_stage
@@ -115,6 +115,7 @@ class Command(BaseCommand):
         people = {person.username: person.role for person in ensure_demo_people(stage)}
         reviewers = [name for name, role in people.items() if role == "reviewers"]
         requester = next(name for name, role in people.items() if role == "operators")
+        activate(actors.user(requester))
         crew = Crew(options["workers"], os.environ, stage)
         play = Play(cases, crew, stage / EFFECTS, kill=options["kill_workers"], say=self._say)
         try:
