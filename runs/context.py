@@ -69,6 +69,17 @@ class Run:
         does, InvalidArguments, and ToolFailed when it failed for good.
         """
         arguments = tool.validate(tool.bind(*args, **kwargs))
+        return self._call(tool, arguments, why=why, evidence=evidence, confidence=confidence)
+
+    def _call(
+        self,
+        tool: Tool,
+        arguments: dict[str, Any],
+        *,
+        why: str,
+        evidence: Sequence[Any] = (),
+        confidence: float | None = None,
+    ) -> Any:
         shown = [item if isinstance(item, dict) else normalise(item) for item in evidence]
         proposal = Proposal(
             self._next(), tool, arguments, why=why, evidence=normalise(shown), confidence=confidence
@@ -257,3 +268,8 @@ class Run:
             return place
         self._calls += 1
         return f"{self._below}{self._calls}"
+
+
+def call_alone(run: Run, tool: Tool, arguments: dict[str, Any], *, why: str) -> Any:
+    """The next act of `run` is this call, with arguments by name as JSON. Raises what `Run.tool` raises."""
+    return run._call(tool, tool.validate(arguments), why=why)

@@ -17,6 +17,9 @@ from tools.canonical import NotJson, in_kept_order, normalise
 Fn = TypeVar("Fn", bound=Callable[..., Any])
 
 
+BUILT_IN = "holdpoint."  # how the names of the project's own workflows begin
+
+
 class UnknownWorkflow(LookupError):
     """No workflow of that name and version is registered."""
 
@@ -78,6 +81,11 @@ class Workflow:
     at_most_per_key: int | None = None
     limit_key: Callable[[Any], str] | None = None
     keep: Keep = Keep()
+
+    @property
+    def built_in(self) -> bool:
+        """Whether it is part of the project, and not one of the users' own."""
+        return self.name.startswith(BUILT_IN)
 
     @property
     def description(self) -> str:
@@ -157,6 +165,8 @@ def workflow(
     _check_limits(name, at_most, at_most_per_key, limit_key)
 
     def register(function: Fn) -> Fn:
+        if name.startswith(BUILT_IN) and function.__module__ != "runs.workflows":
+            raise ValueError(f"Workflow {name}: names that begin with {BUILT_IN} are the project's own.")
         input_type, output_type = _types_of(name, function)
         made = Workflow(
             name,
@@ -236,8 +246,8 @@ def name_of(function: Callable[..., Any]) -> str:
 
 
 def all_workflows() -> list[Workflow]:
-    """Every registered version, by name and version."""
-    return [_registry[key] for key in sorted(_registry)]
+    """Every registered version of the users' workflows, by name and version; not the project's own."""
+    return [_registry[key] for key in sorted(_registry) if not _registry[key].built_in]
 
 
 def discover() -> None:

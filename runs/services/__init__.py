@@ -4,6 +4,7 @@ from runs.messages import HINT_LOST_AFTER, SUSPECTS
 from runs.services.activation import NotActive, activate_version, choose_version, retire_version
 from runs.services.answering import InvalidAnswer, NotAllowed, answer_question, who_answered
 from runs.services.bulk import MOST_AT_ONCE, Forecast, Foreseen, foresee, in_bulk
+from runs.services.calling import call_tool
 from runs.services.cancelling import cancel_run
 from runs.services.children import cancel_given_up, given_up, settle_family, tell_parent, untold
 from runs.services.consequences import Consequence, consequence_of
@@ -21,6 +22,7 @@ from runs.services.retrying import retry_run
 from runs.services.settling import settle_call
 from runs.services.standing import Standing, possible_with, standing_of
 from runs.services.start import DuplicateKey, InvalidStart, QueueFull, new_run, start_run
+from runs.services.start_many import start_runs
 from runs.services.tokens import TokenNotFound, TokenRefused, issue_token, revoke_token
 from runs.services.waking import LEASED, MAX_CRASHES, requeue, rescue_run, wake, wake_due
 
@@ -50,6 +52,7 @@ __all__ = [
     "answer_question",
     "append_entries",
     "archive_run",
+    "call_tool",
     "cancel_given_up",
     "cancel_run",
     "choose_version",
@@ -86,6 +89,7 @@ __all__ = [
     "settle_family",
     "standing_of",
     "start_run",
+    "start_runs",
     "take_errand",
     "tell_parent",
     "untold",

@@ -27,7 +27,7 @@ def choose_version(name: str, version: int | None = None) -> Workflow:
     start runs.
     """
     definition = workflow.get(name, version)
-    if not settings.HOLDPOINT_ACTIVATION:
+    if not settings.HOLDPOINT_ACTIVATION or definition.built_in:
         return definition
     rows = WorkflowVersion.objects.filter(name=name, version__in=workflow.versions_of(name))
     if version is not None:
