@@ -92,7 +92,12 @@ def start_run(
             return _found(there, on_duplicate)
         if start_at is None or start_at <= now:
             refuse_if_full(definition.queue)
-        wanted = {"key": key, "priority": priority, "start_at": start_at, "deadline": deadline}
+        wanted: dict[str, Any] = {
+            "key": key,
+            "priority": priority,
+            "start_at": start_at,
+            "deadline": deadline,
+        }
         once = once_of(name, key) if key and there is None else None
         try:
             with own_transaction():
@@ -130,6 +135,14 @@ def new_run(
     The limits on runs of the workflow hold; nothing else is checked here, neither the version nor the queue.
     """
     now = db_now()
+    run = draft_run(definition, recorded, now, actor=actor, **columns)
+    chain(run, [first_entry(run, actor, said, content)], actor, now)
+    run.save(force_insert=True)
+    return run
+
+
+def draft_run(definition: Workflow, recorded: Any, now: datetime, *, actor: str, **columns: Any) -> Run:
+    """The row of a new run, not saved yet, which goes on after the commit as soon as it may."""
     columns.setdefault("requester", actor)
     columns.setdefault("queue", definition.queue)
     run = Run(
@@ -145,18 +158,17 @@ def new_run(
     if run.placed is None and (is_limited(definition) or starts > now):
         run.limit_key, run.placed = limit_key_of(definition, recorded), False
     line_up(run, now)
-    chain(run, [_first_entry(run, actor, said, content or {})], actor, now)
-    run.save(force_insert=True)
     return run
 
 
-def _first_entry(run: Run, actor: str, said: str, content: dict[str, Any]) -> Entry:
+def first_entry(run: Run, actor: str, said: str = "", content: dict[str, Any] | None = None) -> Entry:
+    """What the journal of a new run begins with."""
     asked = f"{plain_name(actor)} asked for {run.workflow}" + (f": {run.intent}" if run.intent else "")
     plain = {"workflow": run.workflow, "version": run.version, "input": digest(run.input)}
     wished = {"key": run.key, "start_at": _written(run.start_at), "deadline": _written(run.deadline)}
     usual = {"priority": run.priority} if run.priority != USUAL else {}
     return Entry(
-        "run.started", said or asked, plain | {k: v for k, v in wished.items() if v} | usual | content
+        "run.started", said or asked, plain | {k: v for k, v in wished.items() if v} | usual | (content or {})
     )
 
 
