@@ -23,9 +23,11 @@ from approvals.refusals import (
     Unclear,
 )
 from runs.access import page, person, see_other
+from runs.questions import questions_for
 from tools.effects import Risk
 
 SEE = "approvals.view_approval"
+QUESTIONS_SHOWN = 5
 _STATUS: dict[type[ApprovalError], int] = {
     AlreadyDecided: 409,
     Changed: 409,
@@ -52,6 +54,8 @@ def queue(request: HttpRequest) -> HttpResponse:
     if shown:
         context |= _detail(request, shown, wanted)
     context |= {"is_chosen": bool(chosen), "just_decided": _just_decided(request)}
+    asked = questions_for(viewer)
+    context |= {"questions": list(asked[:QUESTIONS_SHOWN]), "questions_total": asked.count()}
     return render(request, "approvals/queue.html", context)
 
 

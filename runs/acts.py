@@ -14,7 +14,7 @@ from tools.models import ToolCall
 #: Steps that consist of other steps.
 CONTAINERS = ("agent",)
 #: Steps in which no machine is busy.
-PAUSES = ("sleep",)
+PAUSES = ("sleep", "message", "question")
 #: The moment between proposing a call and making it is no wait.
 NOT_WORTH_A_LINE = timedelta(seconds=1)
 
@@ -40,9 +40,15 @@ def _act(step: Step, attempts: list[ToolCall], now: datetime) -> Act:
 def label_of(step: Step) -> str:
     """What a reader calls the step."""
     name = step.name.replace("_", " ")
-    return {"agent": f"agent {step.name}", "model": f"model {step.name}", "sleep": "wait"}.get(
-        step.kind, name
-    )
+    return {
+        "agent": f"agent {step.name}",
+        "model": f"model {step.name}",
+        "sleep": "wait",
+        "message": f"message {step.name}",
+        "artifact": f"artifact {step.name}",
+        "patch": f"change {step.name}",
+        "progress": str((step.arguments or {}).get("text", "progress")),
+    }.get(step.kind, name)
 
 
 def depth_of(step: Step) -> int:

@@ -25,6 +25,7 @@ class Status:
     until: datetime | None = None
     then: str = ""
     url: str = ""
+    act: str = ""
     alarm: bool = False
 
 
@@ -57,6 +58,9 @@ def _waiting(run: Run, steps: Sequence[Step], waits: Sequence[Wait], since: date
     due = next((step for step in steps if step.state == StepState.WAITING and step.due_at), None)
     if due is not None and due.kind == "sleep":
         return Status("for the clock", since=since, until=due.due_at, then="it goes on by itself")
+    if due is not None and due.kind == "message":
+        then = "the workflow is told that nobody sent it"
+        return Status(f"for {run.waiting_for}", "whoever sends it", since=since, until=due.due_at, then=then)
     if due is not None:
         what = f"to try {due.name} again, after attempt {due.attempt}: {_message(due)}"
         return Status(what, since=since, until=due.due_at, then="it tries again by itself")
@@ -68,14 +72,16 @@ def _waiting(run: Run, steps: Sequence[Step], waits: Sequence[Wait], since: date
 def _asked(waits: Sequence[Wait]) -> Status:
     first = next((wait for wait in waits if wait.may_act), waits[0])
     others = len(waits) - 1
-    more = f" (and {others} more {'decision' if others == 1 else 'decisions'})" if others else ""
+    word = "decision" if all(wait.kind == "decision" for wait in waits) else "answer"
+    more = f" (and {others} more {word if others == 1 else f'{word}s'})" if others else ""
     return Status(
-        what=f"for a decision{more}: {first.what}",
+        what=f"for {'an answer' if first.kind == 'answer' else 'a decision'}{more}: {first.what}",
         on=first.who,
         since=first.since,
         until=first.until,
         then=first.then,
         url=first.url if first.may_act else "",
+        act=first.act,
     )
 
 

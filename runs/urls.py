@@ -1,7 +1,7 @@
 from django.urls import path, register_converter
 from django.urls.converters import StringConverter
 
-from runs import views
+from runs import views, views_artifacts, views_questions
 
 
 class RunId(StringConverter):
@@ -10,10 +10,34 @@ class RunId(StringConverter):
     regex = "run_[0-9a-z]{1,28}"
 
 
+class QuestionId(StringConverter):
+    """An id such as ``stp_…``."""
+
+    regex = "stp_[0-9a-z]{1,28}"
+
+
+class KeptId(StringConverter):
+    """An id such as ``art_…``."""
+
+    regex = "art_[0-9a-z]{1,28}"
+
+
 register_converter(RunId, "run_id")
+register_converter(QuestionId, "question_id")
+register_converter(KeptId, "kept_id")
 app_name = "runs"
 urlpatterns = [
     path("runs/", views.run_list, name="list"),
     path("runs/<run_id:run_id>/", views.run, name="run"),
     path("runs/<run_id:run_id>/resume/", views.resume, name="resume"),
+    path(
+        "runs/<run_id:run_id>/questions/<question_id:step_id>/",
+        views_questions.question,
+        name="question",
+    ),
+    path(
+        "runs/<run_id:run_id>/artifacts/<kept_id:artifact_id>/",
+        views_artifacts.artifact,
+        name="artifact",
+    ),
 ]

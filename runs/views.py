@@ -17,6 +17,7 @@ from runs.forms import ResumeForm
 from runs.queries import RunDetail, RunFilter
 from runs.states import RunState
 from runs.timeline import draw
+from runs.views_artifacts import CONTENT, artifacts_of
 
 SEE = "runs.view_run"
 #: The tabs of a run's page: the word on it, and who may open it beyond those who may see runs.
@@ -24,6 +25,7 @@ TABS = {
     "timeline": ("Timeline", ""),
     "journal": ("Journal", "runs.view_journalentry"),
     "calls": ("Tool calls", "tools.view_toolcall"),
+    "artifacts": ("Artifacts", "runs.view_artifact"),
     "history": ("History", ""),
 }
 
@@ -106,6 +108,9 @@ def _content_of(tab: str, detail: RunDetail, request: HttpRequest) -> dict[str, 
         return {"journal": queries.journal_page(detail.run, int(before) if before.isdecimal() else 0)}
     if tab == "calls":
         return {"let_through": queries.permissions_of_calls(detail.run, detail.calls)}
+    if tab == "artifacts":
+        may_open = person(request).has_perm(CONTENT)
+        return {"artifacts": artifacts_of(detail.run, content=may_open), "may_open": may_open}
     if tab == "history":
         return {}
     now = timezone.now()
