@@ -172,6 +172,7 @@ def _record(
         kind,
         _fingerprint(laters),
         state=StepState.SUCCEEDED.value,
+        arguments={"paths": [later.path for later in laters]},
         result=result,
         finished_at=turn.now(),
     )
