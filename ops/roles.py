@@ -14,6 +14,7 @@ ROLES: dict[str, tuple[str, ...]] = {
     "operators": (
         "runs.start_run",
         "runs.control_run",
+        "runs.grant_budget",
         "runs.send_message",
         "runs.answer_question",
         "runs.activate_workflow",

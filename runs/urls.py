@@ -1,7 +1,7 @@
 from django.urls import path, register_converter
 from django.urls.converters import StringConverter
 
-from runs import views, views_artifacts, views_questions
+from runs import views, views_artifacts, views_budget, views_questions
 
 
 class RunId(StringConverter):
@@ -30,6 +30,7 @@ urlpatterns = [
     path("runs/", views.run_list, name="list"),
     path("runs/<run_id:run_id>/", views.run, name="run"),
     path("runs/<run_id:run_id>/resume/", views.resume, name="resume"),
+    path("runs/<run_id:run_id>/grant/", views_budget.grant, name="grant"),
     path(
         "runs/<run_id:run_id>/questions/<question_id:step_id>/",
         views_questions.question,

@@ -180,8 +180,8 @@ _ADVICE = {
     "both versions registered; then let it go on.",
     "missing_code": "Deploy the workflow's code again; then let it go on.",
     "poison": "Find out why its workers died (see their logs) and cure that first; it is then tried again.",
-    "budget": "It has used up what its workflow allows. Find out why; if that is right, raise the budget in "
-    "the code, then let it go on.",
+    "budget": "It has used up what its workflow allows. Find out why. If it is worth more, grant it "
+    "more; if not, cancel it.",
 }
 
 
