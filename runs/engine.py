@@ -7,14 +7,24 @@ import traceback
 from enum import StrEnum
 from typing import Any
 
-from runs import cleanup, endings, gate, lease, workflow
+from runs import cleanup, endings, gate, lease, messages, workers, workflow
 from runs.actors import acting_as, plain_name
 from runs.checkpoint import own_transaction
 from runs.context import Run
 from runs.gate import Next, Rejected
 from runs.states import RunState
 from runs.steps.restart import continue_as
-from runs.stops import Controlled, Diverged, Fenced, NeedsAttention, Restarting, Stalled, Suspend, Unreachable
+from runs.stops import (
+    Controlled,
+    Diverged,
+    Fenced,
+    HandedOver,
+    NeedsAttention,
+    Restarting,
+    Stalled,
+    Suspend,
+    Unreachable,
+)
 from runs.turn import Turn
 from runs.workflow import Workflow
 
@@ -29,6 +39,7 @@ class Outcome(StrEnum):
     WAITING = "waiting"  # it waits as rows
     NEEDS_ATTENTION = "needs_attention"
     PAUSED = "paused"  # a person asked for it
+    HANDED_OVER = "handed_over"  # this worker was asked to end; another goes on
     FENCED = "fenced"  # another worker owns it now; nothing more was written
 
 
@@ -61,7 +72,9 @@ def _turn_once(turn: Turn) -> Outcome | None:
     """
     try:
         try:
-            return _advance(turn)
+            return _hand_over(turn) if _must_go(turn) else _advance(turn)
+        except HandedOver:
+            return None if turn.half_done else _hand_over(turn)
         except Suspend as reason:
             return Outcome.WAITING if _wait(turn, reason) else None
         except NeedsAttention as reason:
@@ -93,6 +106,27 @@ def _advance(turn: Turn) -> Outcome:
     except Exception as error:
         return _failed(turn, error)
     return _end(turn, "succeed", output=recorded)
+
+
+def _must_go(turn: Turn) -> bool:
+    return workers.leaving() and turn.run.state != RunState.PAUSING
+
+
+def _hand_over(turn: Turn) -> Outcome:
+    """Give the run back, with all that is done, so that another worker goes on with it at once."""
+    run = turn.run
+    run.wait_in_cleanup() if run.state == RunState.CANCELLING else run.hand_over()
+    said = "Handed over: its worker was asked to end"
+    changes = turn.move_run(said) | {
+        "lease_owner": "",
+        "lease_until": None,
+        "wake_at": turn.now() + messages.HINT_LOST_AFTER,
+        "active_ms": turn.active_ms(),
+    }
+    turn.note("run.handed_over", said)
+    turn.commit(lease=None, changes=changes)
+    messages.tell(run)
+    return Outcome.HANDED_OVER
 
 
 def _pause(turn: Turn) -> Outcome:

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection, transaction
 
-from runs import budget, checkpoint, journal, pace, watch, workflow
+from runs import budget, checkpoint, journal, pace, watch, workers, workflow
 from runs.checkpoint import Fence, Write, own_transaction
 from runs.clock import TurnClock, ticks
 from runs.journal import Entry, Head
@@ -24,7 +24,17 @@ from runs.lanes import Lanes
 from runs.models import ERRAND_OPEN, Errand, JournalEntry, Run, Step
 from runs.spending import Spent
 from runs.states import RunState, StepState
-from runs.stops import Controlled, Diverged, Fenced, Lost, NeedsAttention, Stop, Suspend, Unreachable
+from runs.stops import (
+    Controlled,
+    Diverged,
+    Fenced,
+    HandedOver,
+    Lost,
+    NeedsAttention,
+    Stop,
+    Suspend,
+    Unreachable,
+)
 from runs.workflow import Budget
 from tools.canonical import new_id
 from tools.models import ToolCall
@@ -81,6 +91,7 @@ class Turn:
         self.unpatched: set[str] = set()  # changes that the record went past
         self._furthest: dict[str, int] | None = None
         self.messages_taken: set[str] = set()  # in this turn, by whichever branch
+        self.half_done = False  # what is pending was not all meant to be written: look at the record again
         self.asked_to: str = ""  # the state a person asked for meanwhile: pausing or cancelling
         self.lanes = Lanes(self.commit_together, self.rest)
         self.lease_ends = ticks() + LEASE
@@ -107,6 +118,7 @@ class Turn:
         self.visited.add(path)
         step = self.steps.get(path)
         if step is None:
+            self._begin_only_if_staying()
             return None
         asked = f"{kind} {name}"
         if (step.kind, step.name) != (kind, name):
@@ -155,6 +167,10 @@ class Turn:
         self.lanes.go_on_only_if_running()
         if self.asked_to:
             raise self.stop(Controlled(self.asked_to))
+
+    def _begin_only_if_staying(self) -> None:
+        if workers.leaving():
+            raise self.stop(HandedOver("this worker was asked to end"))
 
     def taken_over(self, step: Step) -> bool:
         """Whether `step` was started under an earlier lease, by a turn that never told how it ended."""
@@ -268,8 +284,8 @@ class Turn:
         """What of the started `step` runs on another queue; None when its call is made in a turn."""
         if step.id not in self.open_calls and not self._read_errands:
             self._read_errands = True
-            for errand in Errand.objects.filter(run_id=self.run.id, state__in=ERRAND_OPEN):
-                self._errands.setdefault(errand.step_id, errand)
+            for open_one in Errand.objects.filter(run_id=self.run.id, state__in=ERRAND_OPEN):
+                self._errands.setdefault(open_one.step_id, open_one)
         errand = self._errands.get(step.id)
         return errand if errand is not None and errand.state in ERRAND_OPEN else None
 
@@ -295,14 +311,17 @@ class Turn:
 
         `lease` None gives the run back. With `wakes`, nothing is written when the run was woken since
         (False). An `intent` says that something is about to be begun: it is not written once a person asked
-        the run to pause or to end. Raises Fenced when the run is no longer ours, Unreachable when the
-        database stays away, Controlled.
+        the run to pause or to end, or this worker to end. Raises Fenced when the run is no longer ours,
+        Unreachable when the database stays away, Controlled, HandedOver.
         """
         changes = dict(changes or {})
         if self.pending.progress and (self.run.crashes or self.run.alone):
             self.run.crashes, self.run.alone = 0, False
             changes |= {"crashes": 0, "alone": False}
         begins = intent or "state" in changes
+        if intent and workers.leaving():
+            self.half_done = True
+            self._begin_only_if_staying()
         if not self.pending.alongside:
             return self._commit(lease, changes, wakes, begins)
         entries = list(self.pending.entries)
@@ -344,6 +363,8 @@ class Turn:
         together. Raises Stop, and then it is not begun.
         """
         try:
+            if step.effect in ("write", "irreversible") and not workers.may_begin():
+                raise self.stop(Unreachable(f"{self.run.id}: this worker's heartbeat is not taken"))
             if self.lanes.current() is None or connection.in_atomic_block:
                 self.commit(lease=lease, intent=True)
             else:
@@ -415,7 +436,9 @@ class Turn:
         asked = {step.id: step for step in self.steps.values() if step.ends_elsewhere}
         if not asked:
             return
-        for row in Step.objects.filter(pk__in=asked, run_id=self.run.id).exclude(state__in=[StepState.HELD, StepState.WAITING]):
+        for row in Step.objects.filter(pk__in=asked, run_id=self.run.id).exclude(
+            state__in=[StepState.HELD, StepState.WAITING]
+        ):
             self.steps[row.path] = row
 
     def also(self, write: Write) -> None:

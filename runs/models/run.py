@@ -203,6 +203,10 @@ class Run(StateModel):
         """What it waited for is there."""
 
     @transition(field=state, source=RunState.RUNNING.value, target=RunState.QUEUED.value)
+    def hand_over(self) -> None:
+        """Its worker was asked to end: the next worker takes it up."""
+
+    @transition(field=state, source=RunState.RUNNING.value, target=RunState.QUEUED.value)
     def rescue(self) -> None:
         """Its worker is gone or out of time: the next worker takes it up."""
 
