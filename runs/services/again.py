@@ -229,8 +229,10 @@ def put_back(steps: Iterable[Step], why: str) -> None:
         )
         step.try_again()
         step.attempt = (tried.first() or 0) + 1
+        now = db_now()
         # An attempt in doubt may still arrive until then.
-        step.due_at, step.finished_at = max(db_now(), step.not_before or db_now()), None
+        until = step.not_before if in_doubt(step) and step.not_before else now
+        step.due_at, step.finished_at = max(now, until), None
         step.error = {**(step.error or {}), "again": True}
         step._change_reason = why  # type: ignore[attr-defined]
         step.save()

@@ -7,20 +7,30 @@ from typing import Any
 
 import pytest
 
-from runs import engine, lease, services, workflow
+from runs import engine, gate, lease, services, workflow
 from runs.clock import db_now
 from runs.context import Run
+from runs.gate import Go, ProposedCall, Verdict
 from runs.models import Run as RunRow
 from tests.record import everything
+from tests.runs.conftest import OpenGate
 from tools.failures import Fatal
 from tools.registry import tool
 
 ANA, OMAR = "user:ana", "user:omar"
 
 
+class PassingGate(OpenGate):
+    """Lets everything pass, also what is tried again."""
+
+    def answer(self, call: ProposedCall) -> Verdict:
+        return Go(policy="test")
+
+
 @pytest.fixture(autouse=True)
-def surroundings(open_gate: None, talking_broker: None) -> None:
+def surroundings(monkeypatch: pytest.MonkeyPatch, talking_broker: None) -> None:
     """A gate that lets everything pass."""
+    monkeypatch.setattr(gate, "_installed", PassingGate())
 
 
 def start(name: str = "c.nap", value: Any = None) -> RunRow:
