@@ -1,4 +1,5 @@
 from django.apps import AppConfig
+from django.db.models.signals import post_migrate
 
 
 class RunsConfig(AppConfig):
@@ -18,6 +19,7 @@ class RunsConfig(AppConfig):
         workflow.discover()
         agent.discover()
         worker_life.connect()
+        post_migrate.connect(services.note_versions, sender=self, dispatch_uid="runs.note_versions")
         endings.listen("runs.places", services.hand_on)
         endings.listen("runs.family", services.settle_family)
         waits.add(questions.waits_of)

@@ -163,6 +163,11 @@ def point_out_late_runs() -> int:
     return each(ids, services.point_out)
 
 
+def start_scheduled_runs() -> int:
+    """Schedules whose moment has come."""
+    return each(services.due_schedules(BATCH), services.start_scheduled)
+
+
 def _retire(due: Callable[[datetime], QuerySet[Run]], verb: Callable[[str], bool]) -> int:
     """Runs that ended long ago, a batch in each round."""
     ids = due(db_now()).order_by("finished_at").values_list("id", flat=True)[:BATCH]
@@ -194,6 +199,7 @@ register("runs.given_up", cancel_given_up)
 register("runs.places", hand_on_places)
 register("runs.fill", fill_places, every=FILL_EVERY)
 register("runs.late", point_out_late_runs)
+register("runs.schedules", start_scheduled_runs)
 register("runs.archive", partial(_retire, retention.archive_due, services.archive_run), every=RETIRE_EVERY)
 register("runs.purge", partial(_retire, retention.contents_due, services.purge_contents), every=RETIRE_EVERY)
 register(

@@ -14,7 +14,7 @@ from examples.support_desk.demo_shop import DEMO_SHOP
 from ops.launch.processes import wait_until
 from runs import engine, services, workers, workflow
 from runs.gate import Next
-from runs.models import Run, WorkflowVersion
+from runs.models import Run, VersionState, WorkflowVersion
 
 SOURCE = "demo"
 #: What each case is for, its workflow and its input. Omar asks for all of them, so Ana and Ben may decide.
@@ -109,7 +109,8 @@ PATIENCE = 10.0  # seconds for a worker that was quicker than we to come to the 
 
 def activate(actor: str) -> None:
     """On the word of `actor`, let the versions of the support desk start runs that nobody has judged yet."""
-    judged = set(WorkflowVersion.objects.values_list("name", "version"))
+    rows = WorkflowVersion.objects.exclude(state=VersionState.DEPLOYED)
+    judged = set(rows.values_list("name", "version"))
     for known in workflow.all_workflows():
         ours = known.name.startswith("support.") and (known.name, known.version) not in judged
         if ours and settings.HOLDPOINT_ACTIVATION:

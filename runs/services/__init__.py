@@ -1,7 +1,14 @@
 """The verbs on runs: each is one transaction with row, history and journal, and a hint after commit."""
 
 from runs.messages import HINT_LOST_AFTER, SUSPECTS
-from runs.services.activation import NotActive, activate_version, choose_version, retire_version
+from runs.services.activation import (
+    NotActive,
+    activate_version,
+    choose_version,
+    note_versions,
+    retire_version,
+    versions_not_as_activated,
+)
 from runs.services.answering import InvalidAnswer, NotAllowed, answer_question, who_answered
 from runs.services.bulk import MOST_AT_ONCE, Forecast, Foreseen, foresee, in_bulk
 from runs.services.calling import call_tool
@@ -19,6 +26,7 @@ from runs.services.places import give_places, hand_on, line_up, places_to_fill, 
 from runs.services.record import NotFound, NotPossible, append_entries, lock_run
 from runs.services.retiring import archive_run, purge_artifacts, purge_contents
 from runs.services.retrying import retry_run
+from runs.services.schedules import due_schedules, start_scheduled
 from runs.services.settling import settle_call
 from runs.services.standing import Standing, possible_with, standing_of
 from runs.services.start import DuplicateKey, InvalidStart, QueueFull, new_run, start_run
@@ -57,6 +65,7 @@ __all__ = [
     "cancel_run",
     "choose_version",
     "consequence_of",
+    "due_schedules",
     "foresee",
     "forget_answers",
     "fork_run",
@@ -70,6 +79,7 @@ __all__ = [
     "line_up",
     "lock_run",
     "new_run",
+    "note_versions",
     "overdue",
     "pause_run",
     "places_to_fill",
@@ -90,9 +100,11 @@ __all__ = [
     "standing_of",
     "start_run",
     "start_runs",
+    "start_scheduled",
     "take_errand",
     "tell_parent",
     "untold",
+    "versions_not_as_activated",
     "wake",
     "wake_due",
     "wake_for_lost",

@@ -84,6 +84,23 @@ def retire_version(name: str, version: int, *, actor: str, reason: str) -> Workf
     return row
 
 
+def note_versions(**_: object) -> None:
+    """Give every version in code its row, for people to see and to activate; called after migrations."""
+    rows = WorkflowVersion.objects.all()
+    noted = set(rows.values_list("name", "version"))
+    for known in workflow.all_workflows():
+        if (known.name, known.version) not in noted:
+            rows.get_or_create(name=known.name, version=known.version)
+
+
+def versions_not_as_activated() -> list[WorkflowVersion]:
+    """Active versions whose code here is not the code that was activated."""
+    here = {(known.name, known.version): known for known in workflow.all_workflows()}
+    active = WorkflowVersion.objects.filter(state=VersionState.ACTIVE).exclude(code="")
+    found = [(row, here.get((row.name, row.version))) for row in active.order_by("name", "version")]
+    return [row for row, known in found if known is not None and code_of(known) != row.code]
+
+
 def code_of(definition: Workflow) -> str:
     """The digest of the code of `definition`, as the row of its version keeps it."""
     return ""

@@ -55,6 +55,10 @@ def activate(version: int, actor: str = OMAR, reason: str = WHY) -> WorkflowVers
     return services.activate_version("test.refund", version, actor=actor, reason=reason)
 
 
+def rows() -> Any:
+    return WorkflowVersion.objects.filter(name="test.refund")
+
+
 def start(version: int | None = None) -> RunRow:
     return services.start_run("test.refund", {}, actor=OMAR, version=version)
 
@@ -100,7 +104,7 @@ class TestActivate:
             return activate(1).state
 
         assert at_once(3, [player] * 4) == [("active",) * 4] * 3
-        assert WorkflowVersion.objects.get().history.filter(state="active").count() == 12
+        assert rows().get().history.filter(state="active").count() == 12
 
 
 class TestRefusals:
@@ -127,7 +131,7 @@ class TestRefusals:
     def test_a_machine_activates_nothing(self, actor: str) -> None:
         with pytest.raises(NotPossible, match="Only a person, by name"):
             activate(1, actor)
-        assert not WorkflowVersion.objects.exists()
+        assert not rows().exists()
 
     def test_nobody_without_the_permission(self, omar: User) -> None:
         User.objects.create_user("ana")
@@ -138,7 +142,7 @@ class TestRefusals:
         omar.save()
         with pytest.raises(NotPossible, match="omar may not"):
             activate(1)
-        assert not WorkflowVersion.objects.exists()
+        assert not rows().exists()
 
     def test_nobody_without_a_reason(self) -> None:
         with pytest.raises(NotPossible, match="Say why"):
@@ -151,7 +155,7 @@ class TestRefusals:
     def test_only_an_active_one_is_retired(self) -> None:
         with pytest.raises(NotPossible, match="version 1 is not active"):
             services.retire_version("test.refund", 1, actor=OMAR, reason="Old")
-        assert not WorkflowVersion.objects.filter(state="retired").exists()
+        assert not rows().filter(state="retired").exists()
 
 
 class TestCommand:
