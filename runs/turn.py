@@ -27,6 +27,7 @@ from runs.states import RunState, StepState
 from runs.stops import (
     Controlled,
     Diverged,
+    EndOfRecord,
     Fenced,
     HandedOver,
     Lost,
@@ -48,7 +49,7 @@ SLOW = 0.25  # seconds of work worth more than a commit: such a result is writte
 T = TypeVar("T")
 
 #: What ends one branch and leaves the others to go on.
-OF_ONE_BRANCH = (Suspend, NeedsAttention, Lost)
+OF_ONE_BRANCH = (Suspend, NeedsAttention, Lost, EndOfRecord)
 
 
 @dataclass
@@ -71,6 +72,8 @@ class Pending:
 
 class Turn:
     """A claimed run, its steps by path, and what is not yet written."""
+
+    replays = False  # without effects: nothing can be begun or written
 
     def __init__(self, run: Run, steps: list[Step], *, worker: str, clock: TurnClock) -> None:
         self.run = run
