@@ -83,6 +83,41 @@ def write(fence: Fence, writes: Sequence[Write]) -> bool:
         return _write_sqlite(fence, used)
 
 
+def insert(writes: Sequence[Write]) -> None:
+    """Write the new rows of `writes` in one go, in the caller's transaction and joined to no fence.
+
+    Raises django.db.IntegrityError. Signals are not sent: history is among the writes, or is not written.
+    """
+    used = [part for part in writes if part.inserts]
+    if connection.vendor == "postgresql":
+        _insert_postgresql(used)
+        return
+    with connection.wrap_database_errors:
+        for part in used:
+            kinds = _kinds(part.table, part.columns)
+            for row in part.inserts:
+                _run_sqlite(_insert_sqlite(part.table, part.columns, _unless_there(part)), _adapt(kinds, row))
+
+
+def _insert_postgresql(writes: Sequence[Write]) -> None:
+    shape = tuple((part.table, part.columns, len(part.inserts), _unless_there(part)) for part in writes)
+    values: list[Any] = []
+    for part in writes:
+        kinds = _kinds(part.table, part.columns)
+        for row in part.inserts:
+            values += _as_texts(kinds, row)
+    execute_prepared(_unfenced_statement(shape), values)
+
+
+@lru_cache(maxsize=128)
+def _unfenced_statement(shape: tuple[Any, ...]) -> str:
+    parts = [
+        f"i{number} AS ({_insert(table, columns, rows, fenced=False)}{unless})"
+        for number, (table, columns, rows, unless) in enumerate(shape)
+    ]
+    return numbered(f"WITH {', '.join(parts)} SELECT 1")
+
+
 # PostgreSQL: one prepared statement.
 
 
@@ -153,16 +188,14 @@ def _fence_statement(changed: tuple[str, ...], leased: bool, may_wait: bool) -> 
     return f"fence AS (UPDATE runs_run SET {', '.join(sets)} WHERE {guard} RETURNING id)"
 
 
-def _insert(table: type[models.Model], columns: tuple[str, ...], count: int) -> str:
+def _insert(table: type[models.Model], columns: tuple[str, ...], count: int, *, fenced: bool = True) -> str:
     kinds = _kinds(table, columns)
     row = "(" + ", ".join(f"%s::{kind}" for kind in kinds) + ")"
     names = ", ".join(f'"{name}"' for name in columns)
     clock = ', "recorded_at"' if table is JournalEntry else ""
     taken = ", clock_timestamp()" if table is JournalEntry else ""
-    return (
-        f'INSERT INTO "{table._meta.db_table}" ({names}{clock}) SELECT v.*{taken} FROM fence, '
-        f"(VALUES {', '.join([row] * count)}) AS v({names})"
-    )
+    source = f"{'fence, ' if fenced else ''}(VALUES {', '.join([row] * count)}) AS v({names})"
+    return f'INSERT INTO "{table._meta.db_table}" ({names}{clock}) SELECT v.*{taken} FROM {source}'
 
 
 def _update(table: type[models.Model], columns: tuple[str, ...], count: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from datetime import datetime
 from typing import Any, Literal
 
@@ -15,8 +16,9 @@ from runs.journal import Entry
 from runs.messages import HIGHEST, USUAL
 from runs.models import Run
 from runs.services.activation import choose_version
+from runs.services.new_rows import insert_runs
 from runs.services.places import is_limited, limit_key_of, line_up
-from runs.services.record import NotPossible, chain
+from runs.services.record import NotPossible
 from runs.states import RunState, look_of
 from runs.workflow import InvalidInput, Workflow
 from tools.canonical import digest, new_id, normalise
@@ -100,7 +102,8 @@ def start_run(
         }
         once = once_of(name, key) if key and there is None else None
         try:
-            with own_transaction():
+            # Only what holds a key may be there already: the rest needs no place to come back to.
+            with own_transaction() if once else nullcontext():
                 run = new_run(
                     definition, recorded, actor=actor, intent=intent, source=source, once=once, **wanted
                 )
@@ -136,8 +139,7 @@ def new_run(
     """
     now = db_now()
     run = draft_run(definition, recorded, now, actor=actor, **columns)
-    chain(run, [first_entry(run, actor, said, content)], actor, now)
-    run.save(force_insert=True)
+    insert_runs([(run, first_entry(run, actor, said, content))], actor=actor, at=now)
     return run
 
 

@@ -5,18 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from runs import journal
 from runs.actors import acting_as
-from runs.checkpoint import HISTORY_STAMP, RUN_HISTORY, RUN_HISTORY_TABLE, history_values, own_transaction
+from runs.checkpoint import own_transaction
 from runs.clock import db_now
-from runs.journal import Head
 from runs.messages import USUAL
-from runs.models import JournalEntry, Run
+from runs.models import Run
 from runs.services.activation import choose_version
+from runs.services.new_rows import insert_runs
 from runs.services.start import draft_run, first_entry, refuse_if_full
 from runs.workflow import InvalidInput, Workflow
-
-BATCH = 200  # rows of one statement
 
 
 def start_runs(
@@ -43,18 +40,7 @@ def start_runs(
         now = db_now()
         wanted = {"intent": intent, "source": source, "priority": priority}
         runs = [draft_run(definition, value, now, actor=actor, **wanted) for value in recorded]
-        entries: list[JournalEntry] = []
-        for run in runs:
-            sealed, head = journal.seal(run.id, Head(0, b""), [first_entry(run, actor)], actor=actor, at=now)
-            run.head_seq, run.head_hash = head.seq, head.hash
-            entries += [row.as_row() for row in sealed]
-        columns = (*RUN_HISTORY, *HISTORY_STAMP)
-        kept = [history_values(run, RUN_HISTORY, kind="+", actor=actor, at=now, reason=None) for run in runs]
-        Run.objects.bulk_create(runs, batch_size=BATCH)
-        RUN_HISTORY_TABLE._default_manager.bulk_create(
-            [RUN_HISTORY_TABLE(**dict(zip(columns, row, strict=True))) for row in kept], batch_size=BATCH
-        )
-        JournalEntry.objects.bulk_create(entries, batch_size=BATCH)
+        insert_runs([(run, first_entry(run, actor)) for run in runs], actor=actor, at=now)
     return runs
 
 
