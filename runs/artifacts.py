@@ -108,7 +108,9 @@ def read_content(kept: Kept, waiting: Sequence[Write] = ()) -> Any:
     """What was kept, as text, bytes or JSON; `waiting` are writes that may hold it still. Raises
     values.ContentLost.
     """
-    raw = not_yet_written(kept.digest, waiting) or read_bytes(kept.digest)
+    raw = not_yet_written(kept.digest, waiting)
+    if raw is None:
+        raw = read_bytes(kept.digest)
     if kept.form == TEXT:
         return raw.decode()
     return json.loads(raw) if kept.form == JSON else raw

@@ -7,11 +7,9 @@ from typing import Any, cast
 
 import jsonschema
 import pydantic
-from pydantic import TypeAdapter
-from pydantic_core import PydanticSerializationError
 
-from tools.canonical import Json, NotJson, compact, in_kept_order, normalise
-from tools.signature import in_words
+from tools.canonical import Json, compact, in_kept_order, normalise
+from tools.signature import adapter_of, in_words
 
 
 class Misfit(ValueError):
@@ -28,7 +26,7 @@ class Typed:
     def __init__(self, kind: Any) -> None:
         """Raises TypeError for what pydantic cannot describe."""
         try:
-            self._adapter: TypeAdapter[Any] = TypeAdapter(kind)
+            self._adapter = adapter_of(kind)
             self.schema: dict[str, Any] = self._adapter.json_schema()
         except (pydantic.errors.PydanticUserError, pydantic.errors.PydanticInvalidForJsonSchema) as error:
             raise TypeError(f"{kind!r} is no type for a value from outside: {error}") from None
@@ -43,7 +41,7 @@ class Typed:
             plain = in_kept_order(normalise(self._adapter.dump_python(typed, mode="json", by_alias=True)))
         except pydantic.ValidationError as error:
             raise Misfit(what, in_words(error)) from None
-        except (NotJson, PydanticSerializationError) as error:
+        except ValueError as error:  # NotJson, and whatever pydantic cannot write
             raise Misfit(what, [str(error)]) from None
         return plain
 

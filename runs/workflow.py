@@ -10,9 +10,9 @@ from typing import Any, TypeVar, get_type_hints
 
 from django.utils.module_loading import autodiscover_modules
 from pydantic import TypeAdapter, ValidationError
-from pydantic_core import PydanticSerializationError
 
-from tools.canonical import NotJson, in_kept_order, normalise
+from tools.canonical import in_kept_order, normalise
+from tools.signature import adapter_of
 
 Fn = TypeVar("Fn", bound=Callable[..., Any])
 
@@ -99,12 +99,13 @@ class Workflow:
 
     def check_input(self, value: Any) -> Any:
         """The input as it is recorded: JSON that fits the schema, defaults filled in. Raises InvalidInput."""
-        adapter = TypeAdapter(self.input_type)
+        adapter = adapter_of(self.input_type)
         try:
-            return normalise(adapter.dump_python(adapter.validate_python(value), mode="json"))
+            written = adapter.dump_python(adapter.validate_python(value), mode="json")
+            return in_kept_order(normalise(written))
         except ValidationError as error:
             raise InvalidInput(self.name, [_problem(item) for item in error.errors()]) from None
-        except NotJson as error:
+        except ValueError as error:  # NotJson, and whatever pydantic cannot write
             raise InvalidInput(self.name, [str(error)]) from None
 
     def read_input(self, recorded: Any) -> Any:
@@ -117,13 +118,13 @@ class Workflow:
 
     def write_output(self, value: Any) -> Any:
         """What the function returned, as JSON that fits its annotation. Raises InvalidOutput."""
-        adapter = TypeAdapter(self.output_type)
+        adapter = adapter_of(self.output_type)
         try:
             written = adapter.dump_python(adapter.validate_python(value), mode="json")
             return in_kept_order(normalise(written))
         except ValidationError as error:
             raise InvalidOutput(self.name, [_problem(item) for item in error.errors()]) from None
-        except (NotJson, PydanticSerializationError) as error:
+        except ValueError as error:  # NotJson, and whatever pydantic cannot write
             raise InvalidOutput(self.name, [str(error)]) from None
 
 

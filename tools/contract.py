@@ -13,7 +13,6 @@ import jsonschema
 import pydantic
 from django.conf import settings
 from jsonschema.protocols import Validator
-from pydantic_core import PydanticSerializationError
 
 from tools.canonical import Json, NotJson, compact, digest, in_kept_order, normalise
 from tools.effects import REVERSIBILITY_BY_EFFECT, Effect, Reversibility, Risk
@@ -246,7 +245,7 @@ class Tool:
             plain = in_kept_order(normalise(written, most=LARGEST_RESULT))
         except pydantic.ValidationError as error:
             raise InvalidOutput(self.name, in_words(error)) from None
-        except (NotJson, PydanticSerializationError) as error:
+        except ValueError as error:  # NotJson, and whatever pydantic cannot write
             raise InvalidOutput(self.name, [str(error)]) from None
         misfits = _misfits(self._output_check, plain)
         if misfits:
@@ -341,7 +340,7 @@ class Tool:
         """Their one form as JSON."""
         try:
             canonical: dict[str, Json] = normalise(model.model_dump(mode="json", by_alias=True))
-        except (NotJson, PydanticSerializationError) as error:
+        except ValueError as error:  # NotJson, and whatever pydantic cannot write
             raise InvalidArguments(self.name, [str(error)]) from None
         return canonical
 

@@ -51,7 +51,7 @@ def shape_of(function: Callable[..., Any], name: str) -> Shape:
     fields = {parameter.name: f"argument_{position}" for position, parameter in enumerate(given)}
     try:
         model = _input_model(name, given, fields, hints)
-        output: TypeAdapter[Any] = TypeAdapter(hints["return"])
+        output = adapter_of(hints["return"])
     except (PydanticSchemaGenerationError, PydanticUserError) as error:
         raise ContractError(f"{name}: {error.message.partition(chr(10))[0]}") from None
     _refuse_defaults(model, fields, name)
@@ -63,6 +63,19 @@ def shape_of(function: Callable[..., Any], name: str) -> Shape:
         key_parameter=keys[0] if keys else None,
         gives_nothing=hints["return"] is type(None),
     )
+
+
+def adapter_of(kind: Any) -> TypeAdapter[Any]:
+    """The adapter of a type, which writes what is no number as such: for the normaliser to refuse, where
+    pydantic would quietly write nothing. Raises what pydantic raises.
+    """
+    try:
+        return TypeAdapter(kind, config=_KEEP_NAN)
+    except PydanticUserError:
+        return TypeAdapter(kind)  # a model has a configuration of its own
+
+
+_KEEP_NAN = ConfigDict(ser_json_inf_nan="constants")
 
 
 def schema_of_input(shape: Shape, name: str) -> dict[str, Any]:
