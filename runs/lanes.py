@@ -162,10 +162,11 @@ class Lanes:
             self._await_news()
 
     def _write_intents(self) -> None:
-        lease = max(self._flushing.values())
-        waiting, self._flushing = list(self._flushing), {}
+        waiting, self._flushing = self._flushing, {}
         try:
-            self._commit(lease)
+            self._commit(max(waiting.values()))
+            for lane, lease in waiting.items():
+                lane.ends_at = ticks() + lease  # until it has begun: no commit before may shorten its lease
         except Stop as reason:
             for lane in waiting:
                 lane.stopped = lane.stopped or reason
@@ -196,7 +197,10 @@ class Lanes:
         waits for a place must not come on record as begun. Raises Stop.
         """
         lane = self.current()
-        if lane is None or (not self._full() and not self._queueing):
+        if lane is None:
+            return
+        lane.ends_at = 0.0  # whatever it had in hand is over
+        if not self._full() and not self._queueing:
             return
         self._queueing.append(lane)
         while lane in self._queueing and not lane.lost:
