@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from django.contrib import admin
-from django.db.models import Model
+from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from runs.models import JournalEntry, Run, Step, Worker
+from runs import (
+    actors,
+    schedule_admin,  # noqa: F401 - registers what is in it, as does the next
+    services,
+    version_admin,  # noqa: F401
+)
+from runs.models import JournalEntry, Run, Step, Token, Worker
 from tools.preview import plain_text
 from tools.window import History, Window
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
 
 TECHNICAL = "runs.view_technical"
 LINES = 20
@@ -132,3 +141,27 @@ class WorkerAdmin(Window):
     list_filter = ["pool", "host"]
     search_fields = ["id", "host"]
     ordering = ["-started_at"]
+
+
+@admin.register(Token)
+class TokenAdmin(History, Window):
+    """Keys for other systems: who holds them, and one act, to take them back. Secrets are kept nowhere."""
+
+    actions = ["revoke"]  # type: ignore[assignment]
+    list_display = ["id", "name", "user", "expires_at", "revoked_at", "last_used_at", "created_by"]
+    list_filter = ["user"]
+    search_fields = ["id", "name"]
+    ordering = ["-created_at"]
+    exclude = ["secret_hash"]
+
+    def has_revoke_permission(self, request: HttpRequest) -> bool:
+        """Whether this person may take tokens back."""
+        return request.user.has_perm("runs.change_token")
+
+    @admin.action(description="Revoke: they stop working at once", permissions=["revoke"])
+    def revoke(self, request: HttpRequest, chosen: QuerySet[Token]) -> None:
+        """Take the chosen tokens back."""
+        actor = actors.user(cast("User", request.user).get_username())
+        for token in chosen.filter(revoked_at=None):
+            services.revoke_token(token.pk, actor=actor, reason="Revoked in the admin")
+        self.message_user(request, "The tokens chosen do not work any more.")

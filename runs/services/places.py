@@ -28,6 +28,7 @@ from runs.workflow import UnknownWorkflow, Workflow
 
 IN_LINE = (RunState.QUEUED, RunState.WAITING)
 WAITS_FOR_A_PLACE = "a free place"
+LONGEST_KEY = 200
 
 
 def line_up(run: Run, now: datetime) -> None:
@@ -65,11 +66,7 @@ def limit_key_of(definition: Workflow, recorded: object) -> str:
     if definition.limit_key is None:
         return ""
     key = str(definition.limit_key(definition.read_input(recorded)))
-    return key if len(key) <= Run._meta.get_field("limit_key").max_length else _digest(key)
-
-
-def _digest(key: str) -> str:
-    return hashlib.sha256(key.encode()).hexdigest()
+    return key if len(key) <= LONGEST_KEY else hashlib.sha256(key.encode()).hexdigest()
 
 
 def give_places(name: str, key: str = "", asking: str = "") -> int:

@@ -29,7 +29,7 @@ WINDOWS = (Run, Step, JournalEntry, Worker, ToolCall, Approval, Decision)
 @pytest.fixture
 def rows(monkeypatch: pytest.MonkeyPatch) -> dict[type[Model], Model]:
     """One row of each."""
-    monkeypatch.setattr("runs.messages.send", lambda run_id, queue: None)
+    monkeypatch.setattr("runs.messages.send", lambda *hint: None)
     run = a_run()
     Run.objects.filter(pk=run.pk).update(input={"secret": SECRET})
     now = db_now()
