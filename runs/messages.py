@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from datetime import timedelta
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 from celery import current_app
@@ -78,7 +79,14 @@ def _as_broker_counts(priority: int) -> int:
 
 
 def _connection() -> Any:
-    """Where hints go: the broker of Celery's settings, with bounds of our own. Equal ones share a pool."""
-    connection = current_app.connection_for_write()
+    return _bounded(str(current_app.conf.broker_write_url), os.getpid())
+
+
+@lru_cache(maxsize=4)
+def _bounded(url: str, pid: int) -> Any:
+    """Where hints go: the broker of Celery's settings, with bounds of our own. Equal ones share a pool; a
+    forked child has its own.
+    """
+    connection = current_app.connection_for_write(url)
     connection.transport_options = {**connection.transport_options, **BOUND}
     return connection
