@@ -10,6 +10,7 @@ from typing import Any
 from runs import cleanup, endings, gate, lease, messages, workers, workflow
 from runs.actors import acting_as, plain_name
 from runs.checkpoint import own_transaction
+from runs.code import digest_of
 from runs.context import Run
 from runs.gate import Next, Rejected
 from runs.states import RunState
@@ -94,6 +95,7 @@ def _advance(turn: Turn) -> Outcome:
     if turn.run.state == RunState.PAUSING:
         return _pause(turn)
     definition = workflow.get(turn.run.workflow, turn.run.version)
+    _notice_changed_code(turn, definition)
     if turn.run.state == RunState.CANCELLING:
         return _clean_up(turn, definition)
     try:
@@ -106,6 +108,17 @@ def _advance(turn: Turn) -> Outcome:
     except Exception as error:
         return _failed(turn, error)
     return _end(turn, "succeed", output=recorded)
+
+
+def _notice_changed_code(turn: Turn, definition: Workflow) -> None:
+    """Say once that this version has other code than when the run was last taken on."""
+    known, here = turn.run.code, digest_of(definition)
+    if here in ("", known):
+        return
+    turn.set_column("code", here)
+    if known:
+        said = f"The code of {definition.name} version {definition.version} is not what it was"
+        turn.note("run.code_changed", said, None, before=known, now=here)
 
 
 def _must_go(turn: Turn) -> bool:

@@ -68,6 +68,7 @@ class Pending:
     others: list[Write] = field(default_factory=list)
     alongside: list[Callable[[], list[Entry]]] = field(default_factory=list)
     progress: bool = False
+    columns: dict[str, Any] = field(default_factory=dict)  # of the run row
 
 
 class Turn:
@@ -296,6 +297,11 @@ class Turn:
         """A line for the journal, with the next commit."""
         self.pending.entries.append(Entry(kind, sentence, content, step.id if step else ""))
 
+    def set_column(self, name: str, value: Any) -> None:
+        """Another value for a column of the run row, with the next commit; not for its state."""
+        setattr(self.run, name, value)
+        self.pending.columns[name] = value
+
     # Writing it
 
     def lease_for(self, timeout: float) -> float:
@@ -317,7 +323,7 @@ class Turn:
         the run to pause or to end, or this worker to end. Raises Fenced when the run is no longer ours,
         Unreachable when the database stays away, Controlled, HandedOver.
         """
-        changes = dict(changes or {})
+        changes = self.pending.columns | (changes or {})
         if self.pending.progress and (self.run.crashes or self.run.alone):
             self.run.crashes, self.run.alone = 0, False
             changes |= {"crashes": 0, "alone": False}

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from django.core.exceptions import ImproperlyConfigured
 from pydantic_ai.exceptions import UserError
-from pydantic_ai.models import Model, infer_model
+from pydantic_ai.messages import ModelMessage, ModelResponse
+from pydantic_ai.models import Model, infer_model, infer_model_profile
+from pydantic_ai.models.function import AgentInfo, FunctionModel
 
 SPOKEN_BY_COMPATIBLE_SERVERS = "openai-chat"
 
@@ -31,3 +33,18 @@ def live_model(identifier: str) -> Model:
             f"The model {identifier!r} cannot be used: {error} "
             "Set the provider's key in the environment, or correct HOLDPOINT_MODEL."
         ) from error
+
+
+def silent_model(identifier: str) -> Model:
+    """Stands where the model `identifier` stood, for a replay: it has that model's ways, needs no key and
+    answers nothing.
+    """
+
+    def never(messages: list[ModelMessage], info: AgentInfo) -> ModelResponse:
+        raise RuntimeError("a model was asked in a replay")
+
+    try:
+        profile = infer_model_profile(identifier)
+    except ImportError:  # the package of its provider is not installed here
+        profile = None
+    return FunctionModel(never, model_name=identifier, profile=profile)

@@ -16,7 +16,7 @@ from pydantic_ai.usage import UsageLimits
 
 from runs.agent import SCRIPTED, AgentDefinition, AgentFailed, Limits
 from runs.agents.durable import Durability
-from runs.agents.live import live_model
+from runs.agents.live import live_model, silent_model
 from runs.agents.loop import Pump, Waiting, process_loop, run_on_loop
 from runs.agents.port import JSON, NOTHING, TurnPort, Usage
 from runs.agents.script import Conversation
@@ -55,21 +55,24 @@ def run_agent(
     deps: Any = None,
     feedback: str | None = None,
     waiting: Waiting | None = None,
+    recorded_model: str = "",
 ) -> AgentResult:
     """Run the agent to its answer, on the turn's own thread; `path` is its place among the run's steps.
 
     `prompt` is text, or a value that the model is given as JSON; `feedback` what a reviewer said to an older
-    draft. Raises AgentFailed, runs.gate.Rejected when a reviewer wants it to stop, ImproperlyConfigured when
+    draft. With `recorded_model`, only the record is replayed: it names the model that answered then, and no
+    model is asked. Raises AgentFailed, runs.gate.Rejected when a reviewer wants it to stop, ImproperlyConfigured when
     there is no model, and whatever the port raises, above all Suspend.
     """
-    identifier = definition.model_identifier
+    identifier = recorded_model or definition.model_identifier
     text = _prompt(prompt, feedback)
 
     async def main(pump: Pump) -> AgentResult:
         asked.set(Conversation(input=prompt, turn=1, deps=deps, feedback=feedback))
         work = Work(port, path, definition, identifier, pump, _bound(definition, deps))
+        agent = _agent(definition, identifier, silent=bool(recorded_model))
         try:
-            output = await _converse(work, text, deps)
+            output = await _converse(agent, work, text, deps)
         except AgentFailed:
             raise
         except Exception as error:
@@ -79,8 +82,7 @@ def run_agent(
     return run_on_loop(main, waiting=waiting)
 
 
-async def _converse(work: Work, text: str, deps: Any) -> Any:
-    agent = _agent(work.definition, work.model)
+async def _converse(agent: Agent[Any, Any], work: Work, text: str, deps: Any) -> Any:
     # Ordered: which of two failing siblings counts must not depend on which was quicker.
     with agent.parallel_tool_call_execution_mode("parallel_ordered_events"):
         answer = await agent.run(
@@ -93,13 +95,13 @@ async def _converse(work: Work, text: str, deps: Any) -> Any:
     return answer.output
 
 
-def _agent(definition: AgentDefinition, identifier: str) -> Agent[Any, Any]:
+def _agent(definition: AgentDefinition, identifier: str, *, silent: bool) -> Agent[Any, Any]:
     """The pydantic-ai agent, made once for each loop: a live model's connections belong to the loop."""
     made = process_loop().kept
-    key = (definition, identifier)
+    key = (definition, identifier, silent)
     if key not in made:
         made[key] = Agent(
-            _model(definition, identifier),
+            silent_model(identifier) if silent else _model(definition, identifier),
             name=definition.name,
             output_type=definition.output,
             instructions=definition.instructions,

@@ -9,6 +9,7 @@ from runs import workflow
 from runs.actors import acting_as, plain_name, username_of
 from runs.checkpoint import own_transaction
 from runs.clock import db_now
+from runs.code import digest_of
 from runs.models import VersionState, WorkflowVersion
 from runs.services.record import NotPossible, said_why
 from runs.workflow import Workflow
@@ -102,8 +103,8 @@ def versions_not_as_activated() -> list[WorkflowVersion]:
 
 
 def code_of(definition: Workflow) -> str:
-    """The digest of the code of `definition`, as the row of its version keeps it."""
-    return ""
+    """The digest of the code of `definition`, as the rows of its version and of its runs keep it."""
+    return digest_of(definition)
 
 
 def _locked(name: str, version: int) -> WorkflowVersion:

@@ -12,6 +12,7 @@ from django.db import IntegrityError
 from runs.actors import acting_as, plain_name
 from runs.checkpoint import own_transaction
 from runs.clock import db_now
+from runs.code import digest_of
 from runs.journal import Entry
 from runs.messages import HIGHEST, USUAL
 from runs.models import Run
@@ -151,6 +152,7 @@ def draft_run(definition: Workflow, recorded: Any, now: datetime, *, actor: str,
         id=columns.pop("id", "") or new_id("run"),
         workflow=definition.name,
         version=definition.version,
+        code=digest_of(definition),
         input=recorded,
         created_at=now,
         **columns,

@@ -60,6 +60,7 @@ def run_agent_step(
         deps=deps,
         feedback=feedback,
         waiting=Waiting(turn.lanes.get, partial(turn.lanes.nudge, lane)),
+        recorded_model=step.model if turn.replays else "",
     )
     _finish(turn, step, result)
     # As it is read back later, so that the code sees no other answer the first time.

@@ -1,0 +1,464 @@
+"""Replay without effects: a workflow's code against a record, and the first place where the two part.
+
+Nothing can be written or done here: the turn of a replay knows only what has ended on record, and every way
+to go on from there (a new step, a commit, a lock, the body of a call) raises EndOfRecord instead.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from copy import copy
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, NoReturn, TypeVar
+
+from django.core.exceptions import ImproperlyConfigured
+from django.db import connection
+
+from runs import cleanup, workflow
+from runs.checkpoint import Write
+from runs.clock import TurnClock
+from runs.context import Run as Handle
+from runs.gate import Next, Rejected
+from runs.journal import Entry
+from runs.models import Blob, Run, Step
+from runs.services.record import NotFound
+from runs.states import RunState, StepState
+from runs.stops import Diverged, EndOfRecord, NeedsAttention, Restarting
+from runs.turn import Turn
+from runs.values import BLOB
+from runs.workflow import Workflow
+
+T = TypeVar("T")
+
+#: Steps that are on record only once they have decided; until then the code asks in vain and goes on.
+DECIDE_LATE = frozenset({"gather", "race"})
+#: Steps that consist of other steps: their inside is replayed also while they are under way.
+HOLD_OTHERS = frozenset({"agent", "branch"})
+SETTLED = frozenset({StepState.SUCCEEDED, StepState.FAILED, StepState.REFUSED})
+READING = ("SELECT", "EXPLAIN", "SAVEPOINT", "RELEASE", "ROLLBACK")
+
+
+class Forbidden(ImproperlyConfigured):
+    """The code of a workflow wrote to the database by itself, past its run."""
+
+
+class Verdict(StrEnum):
+    """What a replay found."""
+
+    MATCHES = "matches"  # the code asks for exactly what is on record
+    DIVERGED = "diverged"  # it asks for something else
+    MISSING_CODE = "missing_code"  # there is no code of this version
+    UNREADABLE = "unreadable"  # what would have to be compared is no longer kept
+
+
+@dataclass(frozen=True)
+class Side:
+    """What stands on one side at a divergence; the arguments are JSON, None where they are not known."""
+
+    what: str
+    arguments: Any = None
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """Where record and code part: `path` is the step."""
+
+    path: str
+    recorded: Side
+    asked: Side
+
+
+@dataclass(frozen=True)
+class Report:
+    """What came of one replay: `steps` were compared, `goes_on` says where the code would go on."""
+
+    run_id: str
+    workflow: str
+    version: int
+    state: str
+    verdict: Verdict
+    steps: int
+    goes_on: str = ""
+    divergence: Divergence | None = None
+    problem: str = ""
+
+    @property
+    def matches(self) -> bool:
+        """Whether the code fits the record."""
+        return self.verdict is Verdict.MATCHES
+
+    @property
+    def sentence(self) -> str:
+        """What was found, for people."""
+        if self.divergence is not None:
+            recorded, asked = self.divergence.recorded.what, self.divergence.asked.what
+            return f"step {self.divergence.path}: recorded is {recorded}, the code asks for {asked}"
+        many = f"{self.steps} step{'' if self.steps == 1 else 's'}"
+        return self.problem or f"{many} as recorded; {self.goes_on}"
+
+    def as_json(self) -> dict[str, Any]:
+        """The report as one JSON object."""
+        parted = self.divergence
+        return {
+            "run": self.run_id,
+            "workflow": self.workflow,
+            "version": self.version,
+            "state": self.state,
+            "verdict": self.verdict.value,
+            "steps": self.steps,
+            "sentence": self.sentence,
+            "goes_on": self.goes_on,
+            "divergence": parted
+            and {
+                "path": parted.path,
+                "recorded": vars(parted.recorded),
+                "asked": vars(parted.asked),
+            },
+        }
+
+
+@dataclass(frozen=True)
+class Record:
+    """What is replayed: the run and its steps, from the database or from a file."""
+
+    run: Run
+    steps: Sequence[Step]
+    blobs: Mapping[str, bytes] = field(default_factory=dict)  # by digest, where they are not in the database
+
+
+def replay_run(run_id: str, version: int | None = None) -> Report:
+    """Replay the run `run_id` against the code of its version, or of `version`. Writes and does nothing.
+
+    Raises NotFound when there is no such run.
+    """
+    run = Run.objects.filter(pk=run_id).first()
+    if run is None:
+        raise NotFound(f"There is no run {run_id}; check the id, or look for it in the list of runs.")
+    steps = list(run.steps.exclude(path__contains="~").order_by("position"))
+    return replay(Record(run, steps), version)
+
+
+def replay(record: Record, version: int | None = None) -> Report:
+    """Replay `record` against the code of its version, or of `version`. Writes and does nothing."""
+    run = copy(record.run)
+    run.version = run.version if version is None else version
+    try:
+        definition = workflow.get(run.workflow, run.version)
+    except workflow.UnknownWorkflow as error:
+        return Report(
+            run.id, run.workflow, run.version, run.state, Verdict.MISSING_CODE, 0, problem=str(error)
+        )
+    if run.purged_at is not None:
+        told = "its contents are no longer kept, so there is nothing to compare"
+        return Report(run.id, run.workflow, run.version, run.state, Verdict.UNREADABLE, 0, problem=told)
+    return _Replay(run, record, definition).report()
+
+
+class ReplayTurn(Turn):
+    """A turn that ends where the record ends, whatever the code wants."""
+
+    replays = True
+
+    def __init__(self, run: Run, record: Record) -> None:
+        steps = [copy(step) for step in record.steps]
+        super().__init__(run, steps, worker="", clock=TurnClock.started(run.created_at))
+        # Read from there as if they were still to be written; nothing ever writes them.
+        rows = [(digest, raw, len(raw), run.created_at) for digest, raw in record.blobs.items()]
+        self.pending.others.append(Write(Blob, BLOB, inserts=rows))
+        self.compared: set[str] = set()
+        self.asked = ("", "", "")
+
+    def find(self, path: str, kind: str, name: str, fingerprint: str, arguments: Any = None) -> Step | None:
+        """The ended step recorded at `path`. Raises EndOfRecord when there is none, and Diverged."""
+        self.asked = (path, kind, name)
+        self.visited.add(path)
+        step = super().find(path, kind, name, fingerprint, arguments)
+        if step is None:
+            if kind in DECIDE_LATE:
+                return None
+            self.end_here()
+        self.compared.add(path)
+        if step.state in SETTLED or (step.state == StepState.STARTED and kind in HOLD_OTHERS):
+            return step
+        self.end_here()
+
+    def furthest(self, below: str) -> int:
+        """As for a turn; the record of a run that has ended went past every change that it does not know."""
+        return sys.maxsize if self.run.ended else super().furthest(below)
+
+    def _begin_only_if_staying(self) -> None:
+        """Nothing is begun here."""
+
+    def end_here(self, step: Step | None = None) -> NoReturn:
+        """What is on record ends: here the code would act."""
+        path, kind, name = (step.path, step.kind, step.name) if step is not None else self.asked
+        raise self.stop(EndOfRecord(path, kind, name))
+
+    # Every way to go on from the record
+
+    def new_step(self, path: str, kind: str, name: str, fingerprint: str, **values: Any) -> Step:
+        raise self.stop(EndOfRecord(path, kind, name))
+
+    def changed(self, step: Step, *, kind: str = "~", reason: str | None = None) -> None:
+        self.end_here(step)
+
+    def restart(self, step: Step) -> None:
+        self.end_here(step)
+
+    def finished(self, step: Step) -> None:
+        self.end_here(step)
+
+    def new_call(self, call: Any) -> None:
+        self.end_here()
+
+    def changed_call(self, call: Any) -> None:
+        self.end_here()
+
+    def call_of(self, step: Step) -> NoReturn:
+        self.end_here(step)
+
+    def new_errand(self, errand: Any) -> None:
+        self.end_here()
+
+    def changed_errand(self, errand: Any) -> None:
+        self.end_here()
+
+    def commit(self, **how: Any) -> bool:
+        self.end_here()
+
+    def commit_together(self, lease: float) -> None:
+        self.end_here()
+
+    def intend(self, lease: float, *steps: Step) -> None:
+        self.end_here()
+
+    def perform(self, body: Callable[[], T], *, timeout: float, waits: bool) -> T:
+        self.end_here()
+
+    def lock(self) -> None:
+        self.end_here()
+
+    def also(self, write: Write) -> None:
+        self.end_here()
+
+    def alongside(self, act: Callable[[], list[Entry]]) -> None:
+        self.end_here()
+
+    def set_column(self, name: str, value: Any) -> None:
+        self.end_here()
+
+    def move_run(self, reason: str = "") -> dict[str, Any]:
+        self.end_here()
+
+    def note(self, kind: str, sentence: str, step: Step | None = None, /, **content: Any) -> None:
+        """Nothing is noted."""
+
+    def rest(self) -> None:
+        """The connection belongs to whoever asked for the replay."""
+
+
+@dataclass(frozen=True)
+class _Ending:
+    """How the workflow's code ended by itself."""
+
+    state: str
+    output: Any
+
+    @property
+    def what(self) -> str:
+        if self.state == RunState.SUCCEEDED:
+            return "the end of the workflow"
+        if self.state == RESTARTED:
+            return "to go on as a fresh run"
+        error = self.output["error"]
+        return f"to end as {self.state}: {error['type']}: {error['message']}"
+
+
+RESTARTED = "restarted"
+
+
+@dataclass
+class _Replay:
+    """One replay of one record."""
+
+    run: Run
+    record: Record
+    definition: Workflow
+    compared: set[str] = field(default_factory=set)
+
+    def report(self) -> Report:
+        try:
+            with reads_only():
+                goes_on = self._workflow()
+                goes_on = self._clean_up() or goes_on
+        except Diverged as parted:
+            recorded = Side(parted.recorded, parted.recorded_arguments)
+            asked = Side(parted.asked, parted.asked_arguments)
+            return self._report(Verdict.DIVERGED, divergence=Divergence(parted.path, recorded, asked))
+        except NeedsAttention as reason:
+            missing = reason.code == "missing_code"
+            verdict = Verdict.MISSING_CODE if missing else Verdict.UNREADABLE
+            return self._report(verdict, problem=reason.sentence)
+        return self._report(Verdict.MATCHES, goes_on=goes_on)
+
+    def _report(self, verdict: Verdict, **found: Any) -> Report:
+        run = self.run
+        return Report(run.id, run.workflow, run.version, run.state, verdict, len(self.compared), **found)
+
+    # The workflow itself
+
+    def _workflow(self) -> str:
+        turn = self._turn()
+        try:
+            ending = self._ending(turn)
+        except EndOfRecord as end:
+            return self._at_the_end_of_the_record(turn, end)
+        self._nothing_left_out(turn, ending)
+        return self._compare(ending)
+
+    def _turn(self) -> ReplayTurn:
+        turn = ReplayTurn(self.run, self.record)
+        turn.compared = self.compared
+        return turn
+
+    def _ending(self, turn: ReplayTurn) -> _Ending:
+        try:
+            output = self.definition.function(Handle(turn), self.definition.read_input(self.run.input))
+            turn.go_on_only_if_running()
+            return _Ending(RunState.SUCCEEDED, self.definition.write_output(output))
+        except Rejected as verdict:
+            state = RunState.CANCELLED if verdict.next is Next.STOP else RunState.FAILED
+            error = {"type": type(verdict).__name__, "message": str(verdict), "by": verdict.by}
+            return _Ending(state, {"error": error})
+        except Restarting as again:
+            return _Ending(RESTARTED, again.value)
+        except Exception as error:
+            return _Ending(RunState.FAILED, {"error": _told(error)})
+
+    def _at_the_end_of_the_record(self, turn: ReplayTurn, end: EndOfRecord) -> str:
+        step = turn.steps.get(end.path)
+        asked = f"{end.kind} {end.name}"
+        for other in self._passed_over(turn, end.path):
+            raise Diverged(
+                end.path, f"nothing, and then {other.kind} {other.name} at step {other.path}", asked
+            )
+        parent = turn.steps.get(end.path.rpartition("/")[0])
+        if step is None and parent is not None and parent.state in SETTLED:
+            raise Diverged(end.path, f"the end of {parent.kind} {parent.name}", asked)
+        if step is None and self._ended_by_itself():
+            raise Diverged(end.path, _recorded_end(self.run), asked, recorded_arguments=self.run.output)
+        return _goes_on(end, step)
+
+    def _passed_over(self, turn: ReplayTurn, path: str) -> Iterator[Step]:
+        """Steps on record beyond a place at which nothing is: whoever recorded them did not stop there."""
+        before, _, place = path.rpartition("/")
+        if path in turn.steps or not place.isdigit():
+            return
+        for step in self.record.steps:
+            around, _, other = step.path.rpartition("/")
+            beyond = around == before and other.isdigit() and int(other) > int(place)
+            if beyond and step.path not in turn.visited:
+                yield step
+
+    def _nothing_left_out(self, turn: ReplayTurn, ending: _Ending) -> None:
+        for step in self.record.steps:
+            if "/" not in step.path and step.kind != "patch" and step.path not in turn.visited:
+                recorded = f"{step.kind} {step.name}"
+                raise Diverged(step.path, recorded, ending.what, recorded_arguments=step.arguments)
+
+    def _compare(self, ending: _Ending) -> str:
+        run = self.run
+        if not self._ended_by_itself():
+            return f"it goes on {'' if ending.what.startswith('to ') else 'to '}{ending.what}"
+        if ending.state == RESTARTED and run.continued_by:
+            return "it has gone on as a fresh run"
+        same_state = ending.state == run.state
+        if not same_state or _comparable(ending.output) != _comparable(run.output):
+            raise Diverged(
+                "end",
+                _recorded_end(run),
+                ending.what if not same_state else "another output",
+                recorded_arguments=_comparable(run.output),
+                asked_arguments=_comparable(ending.output),
+            )
+        return "it has ended, with the recorded output"
+
+    def _ended_by_itself(self) -> bool:
+        """Whether the workflow's own code ended the run, and no person or limit did."""
+        if not self.run.ended:
+            return False
+        error = self.run.output.get("error") if isinstance(self.run.output, dict) else None
+        cut_short = any(
+            step.state in (StepState.CANCELLED, StepState.UNKNOWN) and "/" not in step.path
+            for step in self.record.steps
+        )
+        if self.run.state == RunState.CANCELLED:
+            return isinstance(error, dict) and error.get("type") in ("Rejected", "Expired")
+        return self.run.state == RunState.SUCCEEDED or not cut_short
+
+    # Its clean-up
+
+    def _clean_up(self) -> str:
+        recorded = [step for step in self.record.steps if step.path.startswith(cleanup.BELOW)]
+        if not recorded:
+            return ""
+        first = recorded[0]
+        if self.definition.on_cancel is None:
+            raise Diverged(first.path, f"{first.kind} {first.name}", "no clean-up at all")
+        turn = self._turn()
+        try:
+            self.definition.on_cancel(Handle(turn, cleanup.BELOW), self.definition.read_input(self.run.input))
+            turn.go_on_only_if_running()
+        except EndOfRecord as end:
+            return self._at_the_end_of_the_record(turn, end)
+        except Exception as error:
+            return f"its clean-up fails: {type(error).__name__}: {error}"
+        for step in recorded:
+            if step.path.count("/") == 1 and step.path not in turn.visited:
+                raise Diverged(step.path, f"{step.kind} {step.name}", "the end of the clean-up")
+        return "its clean-up is done" if not self.run.ended else "it has ended, cleaned up as recorded"
+
+
+def _told(error: Exception) -> dict[str, str]:
+    return {"type": type(error).__name__, "message": str(error)[:2000]}
+
+
+def _comparable(output: Any) -> Any:
+    """An output without the lines of code that a failure came from: they move with every edit."""
+    error = output.get("error") if isinstance(output, dict) else None
+    if not isinstance(error, dict):
+        return output
+    return output | {"error": {name: value for name, value in error.items() if name != "where"}}
+
+
+def _recorded_end(run: Run) -> str:
+    if run.continued_by:
+        return "to go on as a fresh run"
+    if run.state == RunState.SUCCEEDED:
+        return "the end of the workflow, with its output"
+    return f"the end of the run as {run.state}"
+
+
+def _goes_on(end: EndOfRecord, step: Step | None) -> str:
+    at = f"step {end.path}, {end.kind} {end.name}"
+    if step is None:
+        return f"it goes on with {at}"
+    if step.state == StepState.CANCELLED:
+        return f"it was stopped at {at}"
+    return f"it goes on at {at}, which is {step.state}"
+
+
+@contextmanager
+def reads_only() -> Iterator[None]:
+    """The code of a workflow may at most read while it is replayed; anything else raises Forbidden."""
+    with connection.execute_wrapper(_only_reading):
+        yield
+
+
+def _only_reading(execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: Any) -> Any:
+    if not str(sql).lstrip("( \n").upper().startswith(READING) or "FOR UPDATE" in str(sql).upper():
+        raise Forbidden("The code of a workflow may not write to the database by itself.")
+    return execute(sql, params, many, context)
