@@ -28,6 +28,8 @@ STEPS_SHOWN = 200
 ENTRIES_SHOWN = 200
 CALLS_SHOWN = 500
 CHANGES_SHOWN = 200
+#: States to which a person brings a run.
+STOPPING = (RunState.PAUSING, RunState.PAUSED, RunState.CANCELLING)
 #: Shown in the strip even when there are none; the others appear once they exist.
 ALWAYS_COUNTED = (
     RunState.NEEDS_ATTENTION,
@@ -166,6 +168,7 @@ class RunDetail:
     status: Status
     waits: list[Wait]
     steps: list[Step]
+    aside: list[Step]
     step_count: int
     calls: list[ToolCall]
     unknown: list[ToolCall]
@@ -179,18 +182,22 @@ def run_detail(run_id: str, viewer: User) -> RunDetail:
     run = Run.objects.filter(pk=run_id).first()
     if run is None:
         raise NotFound(f"There is no run {run_id}; check the id, or look for it in the list of runs.")
-    steps = list(run.steps.order_by("position")[: STEPS_SHOWN + 1])
+    found = list(run.steps.order_by("position", "started_at")[: STEPS_SHOWN + 1])
+    steps = [step for step in found if "~" not in step.path]
     all_calls = ToolCall.objects.filter(run_id=run.id).order_by("started_at", "attempt")
     history = list(run.history.order_by("-history_date", "-history_id")[:CHANGES_SHOWN])
     waits = waits_of([run.id], viewer).get(run.id, []) if run.state == RunState.WAITING else []
     listens = run.state != RunState.QUEUED or workers.anyone_listens_to(run.queue)
-    status = status_of(run, steps, waits, since=_since(run, history), worker_listens=listens)
+    status = status_of(
+        run, steps, waits, since=_since(run, history), worker_listens=listens, by=_who_asked(history)
+    )
     return RunDetail(
         run=run,
         status=status,
         waits=waits,
         steps=steps[:STEPS_SHOWN],
-        step_count=run.steps.count() if len(steps) > STEPS_SHOWN else len(steps),
+        aside=[step for step in found if "~" in step.path],
+        step_count=run.steps.count() if len(found) > STEPS_SHOWN else len(steps),
         calls=list(all_calls[:CALLS_SHOWN]),
         unknown=list(all_calls.filter(state=CallState.UNKNOWN)),
         history=history,
@@ -207,6 +214,16 @@ def _since(run: Run, history: list[Any]) -> datetime | None:
             break
         since = row.history_date
     return since
+
+
+def _who_asked(history: list[Any]) -> str:
+    """The person who last asked for the pause or the end that the run is on its way to, or has come to."""
+    for row in history:
+        if row.state not in STOPPING:
+            break
+        if actors.username_of(row.actor) is not None:
+            return str(row.actor)
+    return ""
 
 
 def _totals(run: Run, calls: QuerySet[ToolCall]) -> Totals:

@@ -36,8 +36,11 @@ def status_of(
     *,
     since: datetime | None,
     worker_listens: bool,
+    by: str = "",
 ) -> Status:
-    """The line for `run`; `since` is when it came into its state, `worker_listens` matters when queued."""
+    """The line for `run`; `since` is when it came into its state, `worker_listens` matters when queued, `by`
+    is the person who asked it to pause or to end.
+    """
     since = since or run.created_at
     if run.state == RunState.WAITING:
         return _waiting(run, steps, waits, since)
@@ -49,10 +52,12 @@ def status_of(
         return _needs_attention(run, since)
     if run.ended:
         return _ended(run)
-    return _stopping(run, since)
+    return _stopping(run, since, by)
 
 
 def _waiting(run: Run, steps: Sequence[Step], waits: Sequence[Wait], since: datetime) -> Status:
+    if run.placed is False:
+        return _not_let_in(run, since)
     if waits:
         return _asked(waits)
     due = next((step for step in steps if step.state == StepState.WAITING and step.due_at), None)
@@ -67,6 +72,14 @@ def _waiting(run: Run, steps: Sequence[Step], waits: Sequence[Wait], since: date
     what = f"for {run.waiting_for}" if run.waiting_for else "to be woken"
     then = "it looks again by itself" if run.wake_at else "it goes on once that is there"
     return Status(what, since=since, until=run.wake_at, then=then)
+
+
+def _not_let_in(run: Run, since: datetime) -> Status:
+    if run.start_at is not None and run.start_at == run.wake_at:
+        return Status(f"for {run.waiting_for}", since=since, until=run.start_at, then="it starts by itself")
+    on = f"the runs of {run.workflow} that are under way; those that wait or are held keep their places"
+    then = "it starts when one ends: those of higher priority first, then the oldest"
+    return Status(f"for {run.waiting_for}", on=on, since=since, then=then)
 
 
 def _asked(waits: Sequence[Wait]) -> Status:
@@ -126,14 +139,19 @@ def _ended(run: Run) -> Status:
     return Status(what, since=run.finished_at)
 
 
-def _stopping(run: Run, since: datetime) -> Status:
-    what, then = {
-        RunState.PAUSING: ("after the step in hand", "it stays paused until somebody resumes it"),
-        RunState.PAUSED: ("by an operator", "it goes on from where it stopped"),
-        RunState.CANCELLING: ("after it has cleaned up", "it ends as cancelled"),
-    }[RunState(run.state)]
-    on = "an operator" if run.state == RunState.PAUSED else ""
-    return Status(what, on=on, since=since, then=then)
+def _stopping(run: Run, since: datetime, by: str) -> Status:
+    why = f", as {plain_name(by)} asked: {run.stop_reason}" if by and run.stop_reason else ""
+    if run.state == RunState.PAUSING:
+        return Status(
+            f"after the step in hand{why}", since=since, then="it stays paused until somebody resumes it"
+        )
+    if run.state == RunState.PAUSED:
+        who = f"by {plain_name(by)}: {run.stop_reason}" if by and run.stop_reason else "by an operator"
+        return Status(who, on="an operator", since=since, then="it goes on from where it stopped")
+    waits = f"; its clean-up waits for {run.waiting_for}" if run.waiting_for else ""
+    until = run.wake_at if run.waiting_for else None
+    then = "it ends as cancelled"
+    return Status(f"after it has cleaned up{why}{waits}", since=since, until=until, then=then)
 
 
 def _error(output: Any) -> str:

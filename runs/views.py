@@ -18,6 +18,7 @@ from runs.queries import RunDetail, RunFilter
 from runs.states import RunState
 from runs.timeline import draw
 from runs.views_artifacts import CONTENT, artifacts_of
+from runs.views_control import controls_of
 
 SEE = "runs.view_run"
 #: The tabs of a run's page: the word on it, and who may open it beyond those who may see runs.
@@ -94,6 +95,7 @@ def _page(
         "form": form or ResumeForm(),
         "problem": problem,
         "may_resume": viewer.has_perm("runs.control_run") and detail.run.state == RunState.NEEDS_ATTENTION,
+        "controls": controls_of(detail.run, viewer),
         "technical": viewer.has_perm("runs.view_technical"),
         "unknown_calls": detail.unknown,
         "may_settle": viewer.has_perm("tools.settle_toolcall"),

@@ -28,7 +28,7 @@ from runs.services.retiring import archive_run, purge_artifacts, purge_contents
 from runs.services.retrying import retry_run
 from runs.services.schedules import due_schedules, start_scheduled
 from runs.services.settling import settle_call
-from runs.services.standing import Standing, possible_with, standing_of
+from runs.services.standing import Standing, cannot, how_it_stands, possible_with, standing_of
 from runs.services.start import DuplicateKey, InvalidStart, QueueFull, new_run, start_run
 from runs.services.start_many import start_runs
 from runs.services.tokens import TokenNotFound, TokenRefused, issue_token, revoke_token
@@ -63,6 +63,7 @@ __all__ = [
     "call_tool",
     "cancel_given_up",
     "cancel_run",
+    "cannot",
     "choose_version",
     "consequence_of",
     "due_schedules",
@@ -73,6 +74,7 @@ __all__ = [
     "given_up",
     "grant",
     "hand_on",
+    "how_it_stands",
     "hint_errand_again",
     "in_bulk",
     "issue_token",

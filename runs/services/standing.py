@@ -82,15 +82,24 @@ def was_cancelling(run: Run) -> bool:
 def must_allow(verb: str, run: Run) -> None:
     """Raises NotPossible when `run` is not in a state in which that can be done."""
     if verb not in possible_with(run):
-        raise NotPossible(sentence_of(verb, run))
+        raise NotPossible(cannot(verb, run))
 
 
-def sentence_of(verb: str, run: Run) -> str:
-    """How the run stands, who brought it there and when, and what can be done instead of `verb`."""
+def how_it_stands(run: Run) -> str:
+    """The state, since when and by whom, as a sentence."""
+    return f"{_stands(run)}."
+
+
+def _stands(run: Run) -> str:
     now = standing_of(run)
     word = look_of(run.state).word.lower().replace("needs attention", "in need of attention")
     when = f"{now.since.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
-    told = [f"{run.id} is {word} since {when}, by {plain_name(now.by)}, so it cannot be {DONE[verb]}."]
+    return f"{run.id} is {word} since {when}, by {plain_name(now.by)}"
+
+
+def cannot(verb: str, run: Run) -> str:
+    """How the run stands, who brought it there and when, and what can be done instead of `verb`."""
+    told = [f"{_stands(run)}, so it cannot be {DONE[verb]}."]
     if was_cancelling(run) and verb == "retry":
         told.append("It was being cancelled when it stopped.")
     others = [DONE[other] for other in possible_with(run) if other != verb]
