@@ -56,7 +56,7 @@ def _known() -> list[tuple[str, str]]:
     return [(name, name) for name in names]
 
 
-class ScheduleForm(forms.ModelForm):
+class ScheduleForm(forms.ModelForm):  # type: ignore[type-arg]
     """A schedule whose workflow is there, whose input fits it, and whose moments come."""
 
     workflow = forms.ChoiceField(choices=_known, widget=UnfoldAdminSelectWidget)

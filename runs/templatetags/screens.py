@@ -15,12 +15,13 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from runs import spans
+from runs import spans, workflow
 from runs.actors import plain_name
 from runs.models import Run
 from runs.shapes import RISKS, shape
 from runs.states import look_of
 from runs.waits import Wait
+from runs.workflow import UnknownWorkflow, Workflow
 from tools.preview import plain_text
 
 register = template.Library()
@@ -114,6 +115,15 @@ def long(text: Any, limit: int = 400) -> dict[str, Any]:
     whole = plain(text)
     cut = len(whole) > limit
     return {"beginning": whole[: limit - 1].rstrip() + "…" if cut else whole, "whole": whole if cut else ""}
+
+
+@register.simple_tag
+def declared(run: Run) -> Workflow | None:
+    """What the code says of the workflow of `run`; None where it is not deployed."""
+    try:
+        return workflow.get(run.workflow, run.version)
+    except UnknownWorkflow:
+        return None
 
 
 @register.simple_tag

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import Permission, User
+from django.test import Client
 from kombu import Connection
 from kombu.transport.redis import Channel
 from pydantic import BaseModel
@@ -37,7 +40,7 @@ class Case(BaseModel):
 
 @pytest.fixture(autouse=True)
 def refunds() -> None:
-    @workflow.workflow("test.refund", expected=timedelta(minutes=10))
+    @workflow.workflow("test.refund", owner="Support", unit="one refund", expected=timedelta(minutes=10))
     def refund(run: Run, case: Case) -> str:
         return case.order
 
@@ -298,3 +301,45 @@ class TestRefusals:
     def test_they_are_kinds_of_what_doors_know(self) -> None:
         assert issubclass(InvalidStart, workflow.InvalidInput)
         assert issubclass(DuplicateKey, NotPossible)
+
+
+class TestPages:
+    @pytest.fixture
+    def page_of(self) -> Callable[[str], str]:
+        ada = User.objects.create_user("ada")
+        ada.user_permissions.add(Permission.objects.get(codename="view_run"))
+        client = Client()
+        client.force_login(ada)
+
+        def page(path: str) -> str:
+            answer = client.get(path)
+            assert answer.status_code == 200
+            return answer.content.decode()
+
+        return page
+
+    def test_it_works(self, page_of: Callable[[str], str]) -> None:
+        run = start(key="case 17 <b>", priority=9, deadline=db_now() + HOUR)
+        move(run, overrun=True, late=True)
+        page = page_of(f"/runs/{run.id}/")
+        for shown in (
+            "case 17 &lt;b&gt;",
+            "not done in time",
+            "takes longer than usual",
+            "Wanted by",
+            "Priority",
+        ):
+            assert shown in page, shown
+        for shown in ("Support", "one refund"):
+            assert shown in page, shown
+        assert "not done in time" in page_of("/runs/")
+
+    def test_what_waits_for_its_start_says_so(self, page_of: Callable[[str], str]) -> None:
+        page = page_of(f"/runs/{start(start_at=db_now() + HOUR).id}/")
+        assert "for its start at" in page
+        assert "it starts by itself" in page
+
+    def test_nothing_is_shown_that_is_not_declared(self, page_of: Callable[[str], str]) -> None:
+        page = page_of(f"/runs/{start('test.patient').id}/")
+        for hidden in ("Wanted by", "Expected by", "Priority", "Answers for it", "not done in time"):
+            assert hidden not in page, hidden
