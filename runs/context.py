@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from runs.agent import AgentDefinition
 from runs.artifacts import Kept, checked_name, content_of
+from runs.lanes import Lane
 from runs.steps.agent import run_agent_step
 from runs.steps.artifact import keep_artifact, newest, read_artifact
 from runs.steps.branch import Later, gather, race, run_branch
@@ -41,6 +42,7 @@ class Run:
         self._below = below
         self._at = at  # the one place of a branch that is a single act
         self._calls = 0
+        self._lane: Lane | None = None  # the branch whose code it belongs to
 
     @property
     def id(self) -> str:
@@ -244,7 +246,11 @@ class Run:
             )
         inside = Run(self._turn, f"{path}/")
         name = getattr(what, "__qualname__", "branch").rpartition(".")[2]
-        return Later(path, name, partial(run_branch, self._turn, path, what, inside, (args, kwargs)))
+        return Later(path, name, partial(inside._as_branch, path, what, args, kwargs))
+
+    def _as_branch(self, path: str, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        self._lane = self._turn.lanes.current()
+        return run_branch(self._turn, path, function, self, (args, kwargs))
 
     def gather(self, *laters: Later, return_failures: bool = False) -> list[Any]:
         """Do all of them side by side; their results in the order given.
@@ -266,6 +272,12 @@ class Run:
         if self._at:
             place, self._at = self._at, ""
             return place
+        if self._turn.lanes.current() is not self._lane:
+            # Numbered in the order in which branches happen to come by, it would be another on replay.
+            raise RuntimeError(
+                "this run belongs to the code around the branch: a branch acts through the run that it is "
+                "given as its first parameter"
+            )
         self._calls += 1
         return f"{self._below}{self._calls}"
 
