@@ -242,6 +242,48 @@ if environment.flag("HOLDPOINT_BEHIND_PROXY", False):
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 200
 
+# --- API ---------------------------------------------------------------------------------------
+
+# Requests a minute for each user, and streams that may be open, both in each web process.
+HOLDPOINT_API_RATE = environment.whole("HOLDPOINT_API_RATE", 600, least=1)
+HOLDPOINT_API_STREAMS = environment.whole("HOLDPOINT_API_STREAMS", 200, least=1)
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["runs.api.callers.BearerToken", "runs.api.callers.Session"],
+    # What a view does not declare is closed.
+    "DEFAULT_PERMISSION_CLASSES": ["runs.api.callers.Needed"],
+    "DEFAULT_THROTTLE_CLASSES": ["runs.api.callers.Rate"],
+    "DEFAULT_PARSER_CLASSES": ["runs.api.bodies.StrictJson"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "runs.api.bodies.AlwaysJson",
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "runs.api.problems.answer",
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Holdpoint",
+    "VERSION": "1",
+    "DESCRIPTION": "Start runs, follow them, and decide what they wait for.",
+    "OAS_VERSION": "3.1.0",
+    "SCHEMA_PATH_PREFIX": "/api/v1",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_SETTINGS": {"deepLinking": True, "validatorUrl": None},
+    "POSTPROCESSING_HOOKS": ["runs.api.schema.session_only"],
+    "PATH_CONVERTER_OVERRIDES": {
+        "workflow_name": {"type": "string", "pattern": "^[^/]{1,100}$"},
+        "version": {"type": "integer", "minimum": 1, "maximum": 999_999_999},
+    }
+    | {
+        f"{name}_id": {"type": "string", "pattern": f"^{prefix}_[0-9a-z]{{1,{most}}}$"}
+        for name, prefix, most in (
+            ("run", "run", 28),
+            ("step", "stp", 28),
+            ("artifact", "art", 28),
+            ("call", "call", 27),
+            ("approval", "apr", 28),
+        )
+    },
+}
+
 # --- Files, words, logs ------------------------------------------------------------------------
 
 STATIC_URL = "static/"
