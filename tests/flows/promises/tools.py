@@ -7,6 +7,7 @@ answers: until the story makes them, the call is in flight, before or after its 
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from pathlib import Path
@@ -64,3 +65,38 @@ def poison(*, key: IdempotencyKey) -> str:
     world.happen("poison", key)
     os.kill(os.getpid(), signal.SIGKILL)
     return ""
+
+
+@tool(effect="read", timeout=SECONDS, queue="tools")
+def weigh(name: str, first: str = "", then: str = "") -> str:
+    """Look at something, on the queue for tools."""
+    world.happen(f"weigh {name}")
+    await_file(first or then)
+    return name
+
+
+@tool(effect="write", risk="low", timeout=SECONDS, rollback="Write it again", queue="tools")
+def carve(name: str, first: str = "", then: str = "", *, key: IdempotencyKey) -> str:
+    """As `put`, on the queue for tools."""
+    world.happen(f"asked to carve {name}", key)
+    await_file(first)
+    if not world.happened(f"carve {name}", key):
+        world.happen(f"carve {name}", key)
+    await_file(then)
+    return name
+
+
+@tool(effect="read", timeout=1, queue="tools")
+def freeze(name: str) -> str:
+    """Hold the interpreter inside C code, for ever."""
+    world.happen(f"freeze {name}")
+    re.match("(a+)+$", "a" * 64 + "b")
+    return name
+
+
+@tool(effect="read", timeout=1)
+def hang(name: str, then: str = "") -> str:
+    """Never end, in a thread that nobody can end."""
+    world.happen(f"hang {name}")
+    await_file(then)
+    return name

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from typing import Any, Literal
 
 from pydantic import BaseModel
@@ -10,13 +12,28 @@ from runs.context import Run
 from runs.gate import Next, Rejected
 from runs.workflow import workflow
 from tests.flows.promises import world
-from tests.flows.promises.tools import await_file, launch, look, poison, put
+from tests.flows.promises.tools import await_file, carve, freeze, hang, launch, look, poison, put, weigh
 
 
 class Act(BaseModel):
     """One thing to do. `first` and `then` are files that it waits for, before and after its effect."""
 
-    do: Literal["look", "put", "launch", "poison", "think", "sleep", "now", "uuid", "random"]
+    do: Literal[
+        "look",
+        "put",
+        "launch",
+        "poison",
+        "think",
+        "sleep",
+        "now",
+        "uuid",
+        "random",
+        "weigh",
+        "carve",
+        "freeze",
+        "hang",
+        "die",
+    ]
     name: str = ""
     first: str = ""
     then: str = ""
@@ -42,6 +59,13 @@ def follow(run: Run, plan: Plan) -> list[str]:
     return [str(_do(run, act)) for act in plan.acts]
 
 
+@workflow("promises.side_by_side", owner="Tests", unit="one plan")
+def side_by_side(run: Run, plan: Plan) -> list[str]:
+    """Do what the plan says, all at once."""
+    tools = {"weigh": weigh, "carve": carve, "look": look, "put": put}
+    return run.gather(*[run.later(tools[act.do], act.name, act.first, act.then) for act in plan.acts])
+
+
 @workflow("promises.walk", owner="Tests", unit="one walk")
 def walk(run: Run, plan: Walk) -> list[str]:
     """Look around, then put something down."""
@@ -61,10 +85,27 @@ def _do(run: Run, act: Act) -> Any:
             return run.tool(poison)
         case "think":
             return _think(act)
+        case "weigh":
+            return run.tool(weigh, act.name, act.first, act.then)
+        case "carve":
+            return run.tool(carve, act.name, act.first, act.then)
+        case "freeze":
+            return run.tool(freeze, act.name)
+        case "hang":
+            return run.tool(hang, act.name, act.then)
+        case "die":
+            return _die(act)
         case "sleep":
             return run.sleep(act.seconds)
         case value:
             return getattr(run, value)()
+
+
+def _die(act: Act) -> str:
+    """Between two steps the whole process ends: nothing of the turn was written."""
+    world.happen(f"die {act.name}")
+    os.kill(os.getpid(), signal.SIGKILL)
+    return ""
 
 
 def _think(act: Act) -> str:
@@ -89,3 +130,23 @@ def _launch(run: Run, act: Act) -> str:
             if verdict.next is Next.CONTINUE:
                 return f"without {act.name}: {verdict.reason}"
             draft += 1
+
+
+class Letters(BaseModel):
+    """`gate` is a file for which a look waits, while a question is open and a message awaited."""
+
+    gate: str = ""
+
+
+@workflow("promises.letters", owner="Tests", unit="one exchange of letters")
+def letters(run: Run, case: Letters) -> list[Any]:
+    """Ask a person and wait for a message, with a look in between; then put something down."""
+    run.progress("Begins")
+    sure, first, _ = run.gather(
+        run.later(run.ask, "Sure?", bool),
+        run.later(run.wait_for, "go", int),
+        run.later(look, f"beside {run.id}", then=case.gate),
+    )
+    run.artifact("letter", f"{first} {sure}")
+    run.tool(put, run.id)
+    return [first, sure, run.wait_for("go", int), run.read_artifact("letter")]
