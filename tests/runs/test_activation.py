@@ -15,7 +15,7 @@ from runs import engine, services, workflow
 from runs.context import Run
 from runs.models import Run as RunRow
 from runs.models import VersionState, WorkflowVersion
-from runs.services import NotActive, NotPossible
+from runs.services import NotActive, NotPossible, activation
 from tests.together import at_once
 
 pytestmark = [
@@ -98,6 +98,24 @@ class TestActivate:
     def test_off_means_that_every_version_starts_runs(self, settings: Any) -> None:
         settings.HOLDPOINT_ACTIVATION = False
         assert start().version == 2
+
+    def test_the_engines_own_workflows_need_nobody(self) -> None:
+        assert services.choose_version("holdpoint.call").name == "holdpoint.call"
+
+    def test_every_version_in_code_has_its_row_to_be_seen(self) -> None:
+        services.note_versions()
+        services.note_versions()
+        assert sorted(rows().values_list("version", "state")) == [(1, "deployed"), (2, "deployed")]
+        assert not WorkflowVersion.objects.filter(name__startswith="holdpoint.").exists()
+
+    def test_code_that_was_changed_since_is_told(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(activation, "code_of", lambda definition: "as it was")
+        activate(1)
+        assert services.versions_not_as_activated() == []
+        monkeypatch.setattr(activation, "code_of", lambda definition: "as it is now")
+        assert [row.version for row in services.versions_not_as_activated()] == [1]
+        activate(1)
+        assert services.versions_not_as_activated() == []
 
     def test_several_at_once_leave_one_row_and_a_history_of_each(self) -> None:
         def player(number: int) -> str:
