@@ -54,6 +54,10 @@ class Step(StateModel):
         # What was paid for models in a day.
         indexes = [
             models.Index(fields=["started_at"], name="step_of_day", condition=Q(kind="model")),
+            # Questions that nobody has answered yet.
+            models.Index(
+                fields=["started_at", "id"], name="step_asked", condition=Q(kind="question", state="held")
+            ),
             # Given up, and the child still to be cancelled.
             models.Index(
                 fields=["id"],
