@@ -37,7 +37,7 @@ class Case(BaseModel):
 
 @pytest.fixture(autouse=True)
 def workflows(own_registries: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(messages, "send", lambda run_id, queue: None)
+    monkeypatch.setattr(messages, "send", lambda *given: None)
 
     @registry.tool(effect="read")
     def look_up(note: str) -> str:
