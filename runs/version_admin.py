@@ -18,8 +18,9 @@ from runs import services, workflow
 from runs.access import person
 from runs.actors import plain_name
 from runs.actors import user as actor_of
+from runs.code import digest_of
 from runs.models import VersionState, WorkflowVersion
-from runs.services.activation import PERMISSION, code_of
+from runs.services.activation import PERMISSION
 from tools.window import History, Window
 
 
@@ -50,7 +51,7 @@ class WorkflowVersionAdmin(History, Window):
             definition = workflow.get(row.name, row.version)
         except workflow.UnknownWorkflow:
             return "is not deployed here"
-        if row.state == VersionState.ACTIVE and row.code and row.code != code_of(definition):
+        if row.state == VersionState.ACTIVE and row.code and row.code != digest_of(definition):
             return "was changed since it was activated"
         return "is here"
 

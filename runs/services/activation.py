@@ -66,7 +66,7 @@ def activate_version(name: str, version: int, *, actor: str, reason: str) -> Wor
     with own_transaction(), acting_as(actor):
         row = _locked(name, version)
         row.activate()
-        row.code = code_of(definition)
+        row.code = digest_of(definition)
         _sign(row, actor, why)
     return row
 
@@ -100,12 +100,7 @@ def versions_not_as_activated() -> list[WorkflowVersion]:
     here = {(known.name, known.version): known for known in workflow.all_workflows()}
     active = WorkflowVersion.objects.filter(state=VersionState.ACTIVE).exclude(code="")
     found = [(row, here.get((row.name, row.version))) for row in active.order_by("name", "version")]
-    return [row for row, known in found if known is not None and code_of(known) != row.code]
-
-
-def code_of(definition: Workflow) -> str:
-    """The digest of the code of `definition`, as the rows of its version and of its runs keep it."""
-    return digest_of(definition)
+    return [row for row, known in found if known is not None and digest_of(known) != row.code]
 
 
 def _locked(name: str, version: int) -> WorkflowVersion:

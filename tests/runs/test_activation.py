@@ -12,6 +12,7 @@ from django.core.management import CommandError, call_command
 from pydantic import BaseModel
 
 from runs import engine, services, workflow
+from runs.code import digest_of
 from runs.context import Run
 from runs.models import Run as RunRow
 from runs.models import VersionState, WorkflowVersion
@@ -74,6 +75,7 @@ class TestActivate:
         row = activate(1)
         assert (row.state, row.activated_by, row.note) == (VersionState.ACTIVE, OMAR, WHY)
         assert row.activated_at is not None
+        assert row.code == digest_of(workflow.get("test.refund", 1)) != ""
         kept = row.history.latest("history_id")
         assert (kept.actor, kept.history_change_reason, kept.state) == (OMAR, WHY, "active")
         assert start().version == 1
@@ -109,10 +111,10 @@ class TestActivate:
         assert not WorkflowVersion.objects.filter(name__startswith="holdpoint.").exists()
 
     def test_code_that_was_changed_since_is_told(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(activation, "code_of", lambda definition: "as it was")
+        monkeypatch.setattr(activation, "digest_of", lambda definition: "as it was")
         activate(1)
         assert services.versions_not_as_activated() == []
-        monkeypatch.setattr(activation, "code_of", lambda definition: "as it is now")
+        monkeypatch.setattr(activation, "digest_of", lambda definition: "as it is now")
         assert [row.version for row in services.versions_not_as_activated()] == [1]
         activate(1)
         assert services.versions_not_as_activated() == []
