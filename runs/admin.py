@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from django.contrib import admin
 from django.db.models import Model, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
@@ -18,6 +18,7 @@ from runs import (
     schedule_admin,  # noqa: F401 - registers what is in it, as does the next
     services,
     version_admin,  # noqa: F401
+    views_control,
 )
 from runs.models import JournalEntry, Run, Step, Token, Worker
 from tools.preview import plain_text
@@ -54,10 +55,15 @@ def _lines(rows: Iterable[tuple[Any, ...]]) -> SafeString:
     return format_html("<ul>{}</ul>", format_html_join("", "<li>{} {}: {}</li>", rows))
 
 
+def _ids(chosen: QuerySet[Run]) -> list[str]:
+    return list(chosen.values_list("id", flat=True)[: services.MOST_AT_ONCE + 1])
+
+
 @admin.register(Run)
 class RunAdmin(History, Classed):
-    """Every run, with its latest journal lines and its steps."""
+    """Every run, with its latest journal lines and its steps; what people do with runs is foreseen first."""
 
+    actions = ["pause_runs", "resume_runs", "cancel_runs", "retry_runs"]
     list_display = ["id", "workflow", "state", "intent", "requester", "created_at", "finished_at"]
     list_filter = ["state", "workflow"]
     search_fields = ["id", "intent"]
@@ -66,6 +72,30 @@ class RunAdmin(History, Classed):
     ordering = ["-created_at"]
     technical = ["input", "output", "head_hash"]
     readonly_fields = ["page", "latest_lines", "steps_so_far", "input_shown", "output_shown"]
+
+    def has_control_permission(self, request: HttpRequest) -> bool:
+        """Whether this person may pause, resume, cancel and retry runs."""
+        return request.user.has_perm(views_control.CONTROL)
+
+    @admin.action(description="Pause: see first what would happen", permissions=["control"])
+    def pause_runs(self, request: HttpRequest, chosen: QuerySet[Run]) -> HttpResponse:
+        """What pausing would do; the page that is shown asks why, and does it."""
+        return views_control.foreseen(request, "pause", _ids(chosen))
+
+    @admin.action(description="Resume: see first what would happen", permissions=["control"])
+    def resume_runs(self, request: HttpRequest, chosen: QuerySet[Run]) -> HttpResponse:
+        """What resuming would do; the page that is shown asks why, and does it."""
+        return views_control.foreseen(request, "resume", _ids(chosen))
+
+    @admin.action(description="Cancel: see first what would happen", permissions=["control"])
+    def cancel_runs(self, request: HttpRequest, chosen: QuerySet[Run]) -> HttpResponse:
+        """What cancelling would do; the page that is shown asks why, and does it."""
+        return views_control.foreseen(request, "cancel", _ids(chosen))
+
+    @admin.action(description="Retry: see first what would happen", permissions=["control"])
+    def retry_runs(self, request: HttpRequest, chosen: QuerySet[Run]) -> HttpResponse:
+        """What retrying would do; the page that is shown asks why, and does it."""
+        return views_control.foreseen(request, "retry", _ids(chosen))
 
     @admin.display(description="Its page")
     def page(self, run: Run) -> SafeString:

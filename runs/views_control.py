@@ -140,17 +140,29 @@ def several(request: HttpRequest) -> HttpResponse:
         return denied(request, "You may not control runs.", CONTROL)
     given = request.POST if request.method == "POST" else request.GET
     verb, chosen = given.get("verb", ""), given.getlist("run")
+    if request.method != "POST":
+        return foreseen(request, verb, chosen)
     try:
-        if request.method != "POST":
-            return _forecast(request, services.foresee(verb, chosen), ControlForm())
         form = ControlForm(request.POST)
         if not form.is_valid():
             return _forecast(request, services.foresee(verb, chosen), form, status=422)
         actor = actor_of(viewer.get_username())
         done = services.in_bulk(verb, chosen, actor=actor, reason=form.cleaned_data["reason"])
     except NotPossible as error:
-        return render(request, "runs/several.html", {"problem": str(error)}, status=422)
+        return _unusable(request, error)
     return _forecast(request, done, None)
+
+
+def foreseen(request: HttpRequest, verb: str, chosen: list[str]) -> HttpResponse:
+    """What `verb` would do to the runs chosen, with a form to do it; writes nothing."""
+    try:
+        return _forecast(request, services.foresee(verb, chosen), ControlForm())
+    except NotPossible as error:
+        return _unusable(request, error)
+
+
+def _unusable(request: HttpRequest, error: NotPossible) -> HttpResponse:
+    return render(request, "runs/several.html", {"problem": str(error)}, status=422)
 
 
 def _forecast(

@@ -77,7 +77,7 @@ class Forecast:
     @property
     def sentence(self) -> str:
         """Such as: 18 chosen, 15 can be retried, 3 hold an irreversible effect."""
-        can = "were" if self.done else "can be"
+        can = ("was" if len(self.possible) == 1 else "were") if self.done else "can be"
         parts = [f"{self.chosen} chosen", f"{len(self.possible)} {can} {DONE[self.verb]}"]
         for code, count in self.obstacles.items():
             one, many = _OBSTACLES.get(code, _OBSTACLES["state"])

@@ -157,3 +157,37 @@ def test_several_are_foreseen_then_done(in_state: In, omar: Client) -> None:
 )
 def test_several_without_a_choice(omar: Client, query: str) -> None:
     assert omar.get(f"/runs/several/?{query}").status_code == 422
+
+
+class TestAdmin:
+    """Actions on the list of runs in the admin."""
+
+    ACT = "/admin/runs/run/"
+
+    def admin(self, *rights: str) -> Client:
+        client = person("olga", "runs.view_run", *rights)
+        User.objects.filter(username="olga").update(is_staff=True)
+        return client
+
+    @pytest.mark.parametrize("verb", VERBS[:-1])
+    def test_foresees_and_leads_on(self, in_state: In, verb: str) -> None:
+        run = in_state("paused")
+        olga = self.admin("runs.control_run")
+        before = written()
+        answer = olga.post(self.ACT, {"action": f"{verb}_runs", "_selected_action": [run.id]})
+        assert answer.status_code == 200
+        text = answer.content.decode()
+        assert f"1 chosen, {0 if verb == 'pause' else 1} can be" in text
+        assert written() == before
+        if verb != "pause":
+            assert 'action="/runs/several/"' in text
+            done = olga.post("/runs/several/", {"verb": verb, "run": [run.id], "reason": "because"})
+            assert "1 chosen, 1 was" in done.content.decode()
+
+    def test_is_not_offered_without_the_right(self, in_state: In) -> None:
+        run = in_state("paused")
+        olga = self.admin()
+        before = written()
+        assert "cancel_runs" not in olga.get(self.ACT).content.decode()
+        olga.post(self.ACT, {"action": "cancel_runs", "_selected_action": [run.id]})
+        assert written() == before
