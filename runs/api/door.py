@@ -77,9 +77,9 @@ def operation(
 ) -> Callable[[Fn], Fn]:
     """Describe a method of a view for the schema: its docstring is the description.
 
-    `gives` is the model of the answer, `takes` of the body, `query` of the query string; `also` are further
-    statuses of the same answer. `refuses` adds to the problems that follow from these. `keyed` (with a body):
-    it takes an Idempotency-Key.
+    `gives` is the model of the answer (or what is given, by status and media type), `takes` of the body,
+    `query` of the query string; `also` are further statuses of the same answer. `refuses` adds to the
+    problems that follow from these. `keyed` (with a body): it takes an Idempotency-Key.
     """
     statuses = {401, 403, 429, 503, *refuses}
     statuses |= {400} if query else set()
@@ -96,7 +96,7 @@ def operation(
         tags=[tag],
         request=takes,
         parameters=parameters,
-        responses={**dict.fromkeys((status, *also), gives), **told},
+        responses={**(gives if isinstance(gives, dict) else dict.fromkeys((status, *also), gives)), **told},
         examples=examples,
     )
     return described
