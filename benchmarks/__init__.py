@@ -1,0 +1,1 @@
+"""How fast it is: what `manage.py bench` measures, and the work it is measured with."""
