@@ -61,10 +61,10 @@ def _arm() -> None:
         signal.setitimer(signal.ITIMER_REAL, max(SOON, first - ticks()) if first else 0.0)
 
 
-def hanging(margin: float) -> int:
-    """How many bodies are over their time by more than `margin` seconds."""
+def hanging(margin: float) -> frozenset[object]:
+    """A mark for each body that is over its time by more than `margin` seconds."""
     now = ticks()
-    return sum(ends + margin < now for ends in list(_in_hand.values()))
+    return frozenset(mark for mark, ends in list(_in_hand.items()) if ends + margin < now)
 
 
 def busy(margin: float) -> bool:
