@@ -235,7 +235,7 @@ class ReplayTurn(Turn):
     def intend(self, lease: float, *steps: Step) -> None:
         self.end_here()
 
-    def perform(self, body: Callable[[], T], *, timeout: float, waits: bool) -> T:
+    def perform(self, body: Callable[[], T], *, timeout: float, waits: bool, slow: bool = False) -> T:
         self.end_here()
 
     def lock(self) -> None:

@@ -7,7 +7,7 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Permission, User
 from django.core.management import CommandError, call_command
 from django.db import connection
 from pydantic import BaseModel
@@ -37,7 +37,9 @@ def echo() -> None:
 
 @pytest.fixture
 def ana() -> User:
-    return User.objects.create_user("ana")
+    made = User.objects.create_user("ana")
+    made.user_permissions.set(Permission.objects.filter(codename__in=["start_run", "control_run"]))
+    return made
 
 
 def call(*words: str) -> str:
@@ -95,13 +97,13 @@ class TestRunsStart:
 
 
 class TestRunsResume:
-    def test_it_refuses_a_run_that_needs_no_attention(self, ana: User) -> None:
+    def test_it_refuses_a_run_that_does_not_stand_still(self, ana: User) -> None:
         made = json.loads(
             call("runs", "start", "test.echo", "--input", '{"order": "A1"}', "--by", "ana", "--json")
         )
         message, code = refused("runs", "resume", made["id"], "--reason", "why not", "--by", "ana")
-        assert "only a run that needs attention" in message
-        assert code == 5
+        assert "cannot be resumed" in message
+        assert code == 6
 
     def test_it_knows_no_such_run(self, ana: User) -> None:
         assert refused("runs", "resume", "run_none", "--reason", "x", "--by", "ana")[1] == 4

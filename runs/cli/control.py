@@ -1,0 +1,128 @@
+"""What people do with runs that are under way or have failed, alone or many at once."""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from runs import services
+from runs.cli import people, words
+from runs.cli.answers import Answers, Exit, Verb, ended_badly, no
+from runs.cli.looking import add_choice, chosen
+from runs.models import Run
+
+TO = "control runs"
+
+
+def _arguments(parser: ArgumentParser, *, retries: bool = False) -> None:
+    parser.add_argument("run", nargs="?", default="", help="the id of a run; or --all")
+    parser.add_argument("--all", action="store_true", help="all runs that --state and --workflow choose")
+    add_choice(parser)
+    parser.add_argument("--dry-run", action="store_true", help="tell what would happen, and do nothing")
+    parser.add_argument("--yes", action="store_true", help="do it to many without a question")
+    if retries:
+        parser.add_argument("--from", dest="from_path", default="", metavar="PATH", help="from this step on")
+    people.add_reason(parser)
+
+
+def _act(verb: str, answers: Answers, options: dict[str, Any]) -> None:
+    actor = people.actor(options["by"], people.CONTROL, TO)
+    if bool(options["run"]) == options["all"]:
+        raise no(Exit.USAGE, "Name one run, or choose many with --all and --state or --workflow.")
+    if options["all"]:
+        _many(verb, answers, options, actor)
+    elif options["dry_run"]:
+        words.found(options["run"])
+        _give_forecast(answers, services.foresee(verb, [options["run"]]))
+    else:
+        run = _one(verb, options, actor)
+        answers.give(words.described(run), words.line(run))
+
+
+def _one(verb: str, options: dict[str, Any], actor: str) -> Run:
+    acts: dict[str, Callable[..., Run]] = {
+        "pause": services.pause_run,
+        "resume": services.resume_run,
+        "cancel": services.cancel_run,
+        "retry": services.retry_run,
+    }
+    further = {"from_path": options["from_path"]} if options.get("from_path") else {}
+    return acts[verb](options["run"], actor=actor, reason=options["reason"], **further)
+
+
+def _many(verb: str, answers: Answers, options: dict[str, Any], actor: str) -> None:
+    if not (options["state"] or options["workflow"]):
+        raise no(Exit.USAGE, "--all needs --state, --workflow or both.")
+    if options.get("from_path"):
+        raise no(Exit.USAGE, "--from is for one run: the steps of others are not the same.")
+    # One more than can be done at once, so that too many are refused and not left out.
+    ids = list(chosen(options).values_list("id", flat=True)[: services.MOST_AT_ONCE + 1])
+    forecast = services.foresee(verb, ids)
+    if options["dry_run"]:
+        _give_forecast(answers, forecast)
+        return
+    if not options["yes"]:
+        _confirm(answers, forecast)
+    done = services.in_bulk(verb, ids, actor=actor, reason=options["reason"])
+    _give_forecast(answers, done)
+    left = done.chosen - len(done.possible)
+    if left:
+        raise ended_badly(Exit.FAILED, f"{left} of {done.chosen} runs are as they were.")
+
+
+def _confirm(answers: Answers, forecast: services.Forecast) -> None:
+    if answers.as_json or not sys.stdin.isatty():
+        raise no(Exit.USAGE, "Many runs at once need --yes here; --dry-run tells what would happen.")
+    _give_forecast(answers, forecast)
+    answers.line("Do it? Type yes: ")
+    if sys.stdin.readline().strip().lower() != "yes":
+        raise no(Exit.REFUSED, "Nothing was done.")
+
+
+def _give_forecast(answers: Answers, forecast: services.Forecast) -> None:
+    runs = [
+        {
+            "run": each.run_id,
+            "possible": each.possible,
+            "sentence": each.sentence,
+            "obstacle": each.obstacle,
+            "state": each.state,
+        }
+        for each in forecast.runs
+    ]
+    told = {"verb": forecast.verb, "done": forecast.done, "chosen": forecast.chosen}
+    told |= {"possible": len(forecast.possible), "sentence": forecast.sentence, "runs": runs}
+    lines = [f"{each.run_id}  {each.sentence}" for each in forecast.runs]
+    answers.give(told, "\n".join([*lines, f"{forecast.sentence}."]))
+
+
+def _fork_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("run")
+    parser.add_argument("--at", required=True, metavar="PATH", help="the first step that is done anew")
+    parser.add_argument("--version", type=int, default=None, help="go on with this version of the workflow")
+    people.add_reason(parser)
+
+
+def _fork(answers: Answers, options: dict[str, Any]) -> None:
+    actor = people.actor(options["by"], people.CONTROL, TO)
+    run = services.fork_run(
+        options["run"], options["at"], actor=actor, reason=options["reason"], version=options["version"]
+    )
+    answers.give(words.described(run), words.line(run))
+
+
+VERBS = [
+    Verb("pause", "let runs stand still after the step in hand", _arguments, partial(_act, "pause")),
+    Verb("resume", "let runs that stand still go on", _arguments, partial(_act, "resume")),
+    Verb("cancel", "end runs, after their clean-up", _arguments, partial(_act, "cancel")),
+    Verb(
+        "retry",
+        "try the failed step again, or go back to an earlier one",
+        partial(_arguments, retries=True),
+        partial(_act, "retry"),
+    ),
+    Verb("fork", "a new run that shares the steps before one of them", _fork_arguments, _fork),
+]
