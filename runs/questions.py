@@ -22,7 +22,7 @@ ANSWER = "runs.answer_question"
 def whom(to: str) -> str:
     """Who is asked, in words: `to` is ``user:`` and a username, the name of a group, or empty."""
     if not to:
-        return "anybody who may answer"
+        return "anyone who may answer"
     return username_of(to) or f"the group {to}"
 
 

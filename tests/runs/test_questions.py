@@ -162,7 +162,7 @@ class TestRefused:
             services.answer_question(step.id, "main", by=ana)
         RunRow.objects.filter(pk=run.pk).update(wake_at=past)
         services.wake_due(run.id)
-        assert finish(run) == "nobody: Nobody answered in time (anybody who may answer was asked)"
+        assert finish(run) == "nobody: Nobody answered in time (anyone who may answer was asked)"
         with pytest.raises(services.NotPossible, match="no longer asked"):
             services.answer_question(step.id, "main", by=ana)
 
@@ -229,7 +229,7 @@ class TestPages:
         shown = client.get(self.page(step)).content.decode()
         assert "Which account?" in shown
         assert 'name="field-account" value="savings"' in shown
-        assert 'type="number" id="id-amount"' in shown
+        assert 'id="id-amount" name="field-amount" value="" inputmode="numeric"' in shown
         given = {"field-account": "savings", "field-amount": "12", "field-note": ""}
         response = client.post(self.page(step), given)
         assert (response.status_code, response["Location"]) == (303, self.page(step))
@@ -326,7 +326,9 @@ class TestPages:
         assert "for an answer: Which account?" in shown
         assert "Depends on the group finance" in shown
         assert f'href="{self.page(step)}">Answer now' in shown
-        assert "Answer now" in client.get(reverse("runs:list")).content.decode()
+        listed = client.get(reverse("runs:list")).content.decode()
+        assert "Answer now" in listed
+        assert "Which account?" in listed
         client.force_login(ben)
         shown = client.get(reverse("runs:run", args=[run.id])).content.decode()
         assert "for an answer: Which account?" in shown
