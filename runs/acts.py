@@ -12,9 +12,9 @@ from runs.timeline import Act, Kind, Stretch
 from tools.models import ToolCall
 
 #: Steps that consist of other steps.
-CONTAINERS = ("agent",)
+CONTAINERS = ("agent", "branch")
 #: Steps in which no machine is busy.
-PAUSES = ("sleep", "message", "question")
+PAUSES = ("sleep", "message", "question", "child")
 #: The moment between proposing a call and making it is no wait.
 NOT_WORTH_A_LINE = timedelta(seconds=1)
 
@@ -44,6 +44,10 @@ def label_of(step: Step) -> str:
         "agent": f"agent {step.name}",
         "model": f"model {step.name}",
         "sleep": "wait",
+        "branch": f"branch {name}",
+        "child": f"child run {step.name}",
+        "gather": "side by side: one failed",
+        "race": "race: decided",
         "message": f"message {step.name}",
         "artifact": f"artifact {step.name}",
         "patch": f"change {step.name}",

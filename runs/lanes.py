@@ -105,12 +105,11 @@ class Lanes:
         return lanes
 
     def _give_up(self, lanes: Sequence[Lane]) -> None:
-        """Those that still run have lost, and whatever branches they have inside."""
+        """Those that still run have lost; each gives up the branches that it has inside."""
         for lane in lanes:
             if not lane.ended and not lane.lost:
                 lane.lost = True
                 self._ready.append(lane)
-                self._give_up([other for other in self._lanes.values() if other.inside is lane])
 
     def _start(self, branch: Callable[[], Any], inside: Lane | None) -> Lane:
         if self._home is None:

@@ -13,10 +13,11 @@ from django.db.models.fields.json import KT
 from django.db.models.functions import Coalesce
 
 from runs import actors, workers, workflow
+from runs.family import Family, family_of, waits_in_family
 from runs.models import JournalEntry, Run, Step
 from runs.states import RunState
 from runs.status import Status, status_of
-from runs.waits import Wait, waits_of
+from runs.waits import Wait
 from tools.effects import Effect
 from tools.models import CallState, ToolCall
 
@@ -110,7 +111,7 @@ def run_list(wanted: RunFilter, viewer: User) -> RunList:
         runs=page,
         counts=counts,
         total=by_state.get(wanted.state, 0) if wanted.state else sum(by_state.values()),
-        waits=waits_of([run.id for run in page if run.state == RunState.WAITING], viewer),
+        waits=waits_in_family([run.id for run in page if run.state == RunState.WAITING], viewer),
         next_before=page[-1].id if more else "",
         workflows=sorted({known.name for known in workflow.all_workflows()}),
     )
@@ -175,6 +176,7 @@ class RunDetail:
     history: list[Any]
     totals: Totals
     scripted: bool
+    family: Family
 
 
 def run_detail(run_id: str, viewer: User) -> RunDetail:
@@ -186,7 +188,7 @@ def run_detail(run_id: str, viewer: User) -> RunDetail:
     steps = [step for step in found if "~" not in step.path]
     all_calls = ToolCall.objects.filter(run_id=run.id).order_by("started_at", "attempt")
     history = list(run.history.order_by("-history_date", "-history_id")[:CHANGES_SHOWN])
-    waits = waits_of([run.id], viewer).get(run.id, []) if run.state == RunState.WAITING else []
+    waits = waits_in_family([run.id], viewer).get(run.id, []) if run.state == RunState.WAITING else []
     listens = run.state != RunState.QUEUED or workers.anyone_listens_to(run.queue)
     status = status_of(
         run, steps, waits, since=_since(run, history), worker_listens=listens, by=_who_asked(history)
@@ -203,6 +205,7 @@ def run_detail(run_id: str, viewer: User) -> RunDetail:
         history=history,
         totals=_totals(run, all_calls),
         scripted=any(step.model.startswith("scripted") for step in steps),
+        family=family_of(run),
     )
 
 
