@@ -105,7 +105,7 @@ TEMPLATES = [
 DATABASE_POOL = environment.flag("HOLDPOINT_DATABASE_POOL", True)
 DATABASES: dict[str, dict[str, Any]] = {
     "default": environment.database(
-        DATABASE_URL, pool=DATABASE_POOL, pool_size=environment.whole("HOLDPOINT_DATABASE_POOL_SIZE", 40)
+        DATABASE_URL, pool=DATABASE_POOL, pool_size=environment.whole("HOLDPOINT_DATABASE_POOL_SIZE", 20)
     )
 }
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -186,8 +188,9 @@ class TestUnheard:
 
     @pytest.fixture(autouse=True)
     def unheard(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        here = workers.this_worker()
-        monkeypatch.setattr(here, "heard_at", ticks() - workers.UNHEARD - 1)
+        long_ago = ticks() - workers.UNHEARD - 1
+        here = SimpleNamespace(id="wrk_here", pid=os.getpid(), heard_at=long_ago)
+        monkeypatch.setattr(workers, "_here", here)
 
     @pytest.mark.parametrize("effect", ["write", "irreversible"])
     def test_it_begins_no_effect(self, effect: str) -> None:
