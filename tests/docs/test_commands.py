@@ -18,7 +18,7 @@ from config.management.commands import test as test_command
 from tests.docs.pages import DOCS, blocks, pages, prose
 
 COMMANDS_PAGE = DOCS / "reference" / "commands.md"
-OURS = ("up", "test", "runs", "tools", "journal", "support_desk")
+OURS = ("up", "test", "runs", "tools", "tokens", "journal", "support_desk")
 KNOWN = {"export", "mkdir", "touch", "python3", "celery", "uvicorn"}
 _INLINE = re.compile(r"`(?:python3 )?manage\.py ([^`…]+)`")
 
@@ -110,7 +110,7 @@ def options_of(parser: argparse.ArgumentParser) -> Iterator[str]:
             yield from (o for o in action.option_strings if o.startswith("--") and o not in common)
 
 
-@pytest.mark.parametrize("name", ["runs", "tools", "journal"])
+@pytest.mark.parametrize("name", ["runs", "tools", "tokens", "journal"])
 def test_exit_codes_are_those_that_the_command_declares(name: str) -> None:
     module = load_command_class(get_commands()[name], name).__module__
     said = re.search(r"Exit codes: ([^.]+)\.", import_module(module).__doc__ or "")
