@@ -1,4 +1,4 @@
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
 from django.db.models.signals import post_migrate
 
 
@@ -16,6 +16,8 @@ class RunsConfig(AppConfig):
         from runs import agent, endings, questions, services, waits, worker_life, workflow
         from tools import ports
 
+        # Of what it brings only crontabs are shown: see runs.schedule_admin.
+        apps.get_app_config("django_celery_beat").verbose_name = "Clock"
         workflow.discover()
         agent.discover()
         worker_life.connect()

@@ -34,16 +34,24 @@ class ReasonForm(forms.Form):
 class WorkflowVersionAdmin(History, Window):
     """Every version of every workflow, and on whose word it starts runs."""
 
-    list_display = ["name", "version", "state", "activated_by", "activated_at", "note", "stands"]
+    list_display = ["name", "version", "state", "by", "since", "note", "stands"]
     list_filter = ["state", "name"]
     search_fields = ["name"]
     ordering = ["name", "-version"]
-    readonly_fields = ["stands", "acts"]
+    readonly_fields = ["by", "since", "stands", "acts"]
 
     verbs: ClassVar[dict[str, tuple[Any, str]]] = {
         "activate": (services.activate_version, "It may start runs, with the code it has here and now."),
         "retire": (services.retire_version, "It starts no more runs; those under way go on with it."),
     }
+
+    @admin.display(description="By", empty_value="nobody")
+    def by(self, row: WorkflowVersion) -> str | None:
+        return plain_name(row.activated_by) if row.activated_by else None
+
+    @admin.display(description="Since (UTC)")
+    def since(self, row: WorkflowVersion) -> str:
+        return f"{row.activated_at:%Y-%m-%d %H:%M}" if row.activated_at else ""
 
     @admin.display(description="Its code")
     def stands(self, row: WorkflowVersion) -> str:
@@ -59,11 +67,11 @@ class WorkflowVersionAdmin(History, Window):
     def acts(self, row: WorkflowVersion) -> SafeString:
         verb = "retire" if row.state == VersionState.ACTIVE else "activate"
         url = reverse(f"admin:runs_workflowversion_{verb}", args=[row.pk])
-        return format_html('<a href="{}">{} it …</a>', url, verb.capitalize())
+        return format_html('<a href="{}" class="underline">{} it …</a>', url, verb.capitalize())
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
         """Every column; what can be done, for those alone who may."""
-        shown = ["name", "version", "state", "activated_by", "activated_at", "note", "code", "stands"]
+        shown = ["name", "version", "state", "by", "since", "note", "code", "stands"]
         return [*shown, "acts"] if person(request).has_perm(PERMISSION) else shown
 
     def get_urls(self) -> list[Any]:
