@@ -8,13 +8,14 @@ from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from django.db.models import Count, OuterRef, Q, QuerySet, Subquery, Sum
+from django.db.models import Count, Min, OuterRef, Q, QuerySet, Subquery, Sum
 from django.db.models.fields.json import KT
 from django.db.models.functions import Coalesce
 
 from runs import actors, workers, workflow
+from runs.acts import as_tree
 from runs.family import Family, family_of, waits_in_family
-from runs.models import JournalEntry, Run, Step
+from runs.models import Errand, ErrandState, JournalEntry, Run, Step
 from runs.states import RunState
 from runs.status import Status, status_of
 from runs.waits import Wait
@@ -191,13 +192,19 @@ def run_detail(run_id: str, viewer: User) -> RunDetail:
     waits = waits_in_family([run.id], viewer).get(run.id, []) if run.state == RunState.WAITING else []
     listens = run.state != RunState.QUEUED or workers.anyone_listens_to(run.queue)
     status = status_of(
-        run, steps, waits, since=_since(run, history), worker_listens=listens, by=_who_asked(history)
+        run,
+        steps,
+        waits,
+        since=_since(run, history),
+        worker_listens=listens,
+        by=_who_asked(history),
+        unserved=_unserved(run),
     )
     return RunDetail(
         run=run,
         status=status,
         waits=waits,
-        steps=steps[:STEPS_SHOWN],
+        steps=as_tree(steps[:STEPS_SHOWN]),
         aside=[step for step in found if "~" in step.path],
         step_count=run.steps.count() if len(found) > STEPS_SHOWN else len(steps),
         calls=list(all_calls[:CALLS_SHOWN]),
@@ -207,6 +214,18 @@ def run_detail(run_id: str, viewer: User) -> RunDetail:
         scripted=any(step.model.startswith("scripted") for step in steps),
         family=family_of(run),
     )
+
+
+def _unserved(run: Run) -> tuple[str, datetime] | None:
+    """A queue on which the run waits for a worker and nobody listens, and since when."""
+    if run.state != RunState.WAITING:
+        return None
+    waiting = Errand.objects.filter(run_id=run.id, state=ErrandState.WAITING)
+    asked = waiting.values_list("queue").annotate(first=Min("created_at")).order_by("queue")
+    for queue, first in asked:
+        if not workers.anyone_listens_to(queue):
+            return queue, workers.last_listened(queue) or first
+    return None
 
 
 def _since(run: Run, history: list[Any]) -> datetime | None:

@@ -12,6 +12,11 @@ from runs.models import Run, Step
 from runs.states import RunState, StepState
 from runs.waits import Wait
 
+#: Starts a worker for tools with a queue of their own.
+WORKER_OF_TOOLS = (
+    "HOLDPOINT_DATABASE_POOL=0 celery -A config.celery worker --queues {queue} --pool prefork --concurrency 1"
+)
+
 
 @dataclass(frozen=True)
 class Status:
@@ -37,11 +42,15 @@ def status_of(
     since: datetime | None,
     worker_listens: bool,
     by: str = "",
+    unserved: tuple[str, datetime] | None = None,
 ) -> Status:
     """The line for `run`; `since` is when it came into its state, `worker_listens` matters when queued, `by`
-    is the person who asked it to pause or to end.
+    is the person who asked it to pause or to end, `unserved` a queue that it waits for and on which no worker
+    listens since that moment.
     """
     since = since or run.created_at
+    if run.state == RunState.WAITING and unserved is not None:
+        return _nobody_on(*unserved)
     if run.state == RunState.WAITING:
         return _waiting(run, steps, waits, since)
     if run.state == RunState.QUEUED:
@@ -72,6 +81,16 @@ def _waiting(run: Run, steps: Sequence[Step], waits: Sequence[Wait], since: date
     what = f"for {run.waiting_for}" if run.waiting_for else "to be woken"
     then = "it looks again by itself" if run.wake_at else "it goes on once that is there"
     return Status(what, since=since, until=run.wake_at, then=then)
+
+
+def _nobody_on(queue: str, since: datetime) -> Status:
+    return Status(
+        f"for a worker, but no worker listens on queue {queue}",
+        on=f"an operator, who starts one: {WORKER_OF_TOOLS.format(queue=queue)}",
+        since=since,
+        then="it goes on by itself once a worker is there",
+        alarm=True,
+    )
 
 
 def _not_let_in(run: Run, since: datetime) -> Status:

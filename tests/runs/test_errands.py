@@ -8,10 +8,11 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
 from django.db import connection
 from pydantic import BaseModel
 
-from runs import engine, journal, messages, performing, services, timers, workflow
+from runs import engine, journal, messages, performing, queries, services, timers, workflow
 from runs.clock import db_now
 from runs.context import Run
 from runs.engine import Outcome
@@ -478,3 +479,26 @@ def test_the_same_rows_whichever_database(run_of: Starter) -> None:
     )
     assert row.wake_at is not None and row.wake_at > row.created_at
     assert connection.vendor in ("sqlite", "postgresql")
+
+
+def test_the_page_says_that_nobody_listens(run_of: Starter) -> None:
+    @tool(effect="read", queue=QUEUE)
+    def weigh() -> int:
+        return 3
+
+    run = run_of(lambda run: run.tool(weigh))
+    turn(run)
+    ada = User.objects.create_superuser("ada", password="x")
+    status = queries.run_detail(run.pk, ada).status
+    assert status.what == "for a worker, but no worker listens on queue tools"
+    assert "celery -A config.celery worker --queues tools --pool prefork" in status.on
+    assert status.alarm and status.since == Errand.objects.get().created_at
+    now = db_now()
+    values = {"host": "elsewhere", "pid": 1, "process_started": "1", "pool": "prefork", "started_at": now}
+    Worker.objects.create(pk="wrk_there", queues=QUEUE, beat_at=now, **values)
+    assert queries.run_detail(run.pk, ada).status.what == "for a worker on queue tools"
+    stale = now - timedelta(minutes=5)
+    Worker.objects.update(beat_at=stale)
+    assert queries.run_detail(run.pk, ada).status.since == stale
+    Worker.objects.update(beat_at=now, draining_at=now)
+    assert queries.run_detail(run.pk, ada).status.alarm, "one that drains takes nothing new"
