@@ -19,6 +19,18 @@ PAUSES = ("sleep", "message", "question", "child")
 NOT_WORTH_A_LINE = timedelta(seconds=1)
 
 
+def as_tree(steps: Sequence[Step]) -> list[Step]:
+    """The steps with those of a branch or an agent below it: what ran side by side was recorded mixed."""
+    begun = {step.path: step.position for step in steps}
+
+    def place(step: Step) -> tuple[int, ...]:
+        parts = step.path.split("/")
+        above = ["/".join(parts[:depth]) for depth in range(1, len(parts))]
+        return (*(begun.get(path, step.position) for path in above), step.position)
+
+    return sorted(steps, key=place)
+
+
 def acts_of(steps: Sequence[Step], calls: Iterable[ToolCall], now: datetime) -> list[Act]:
     """One act a step, in the order of the steps; attempts are taken from `calls`."""
     attempts: dict[str, list[ToolCall]] = {}

@@ -49,6 +49,7 @@ def close(turn: Turn, step: Step) -> bool:
         _leave_unknown(turn, step)
     else:
         step.cancel()
+        step.finished_at = turn.clock.now()
         if step.is_child:
             step.due_at = turn.clock.now()  # the child is still to be cancelled
         turn.changed(step)

@@ -37,6 +37,7 @@ def close_steps(steps: Iterable[Step], why: str) -> list[Entry]:
             if call is not None:
                 _give_up(call, begun=begun)
             step.cancel()
+            step.finished_at = db_now()
             if step.is_child:
                 step.due_at = db_now()  # the child is still to be cancelled
         step._change_reason = why  # type: ignore[attr-defined]

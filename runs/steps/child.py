@@ -88,7 +88,7 @@ def run_child(turn: Turn, path: str, asked: Order) -> Any:
         with turn.needing_the_database():
             step = _begin(turn, path, asked)
     if step.state == StepState.WAITING:
-        raise turn.stop(Suspend(f"child run {_child_of(step)} ({step.name})"))
+        raise turn.stop(Suspend(f"child run {step.name}"))
     return _outcome(turn, step, asked)
 
 

@@ -41,7 +41,7 @@ def browser(chromium_path: str, django_db_setup: None) -> Iterator[Browser]:
 @pytest.fixture(autouse=True)
 def no_hints(monkeypatch: pytest.MonkeyPatch) -> None:
     """No worker listens here."""
-    monkeypatch.setattr(messages, "send", lambda run_id, queue: None)
+    monkeypatch.setattr(messages, "send", lambda run_id, queue, priority=5: None)
 
 
 @dataclass

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runs.acts import acts_of
+from runs.acts import acts_of, as_tree
 from runs.models import Step
 from runs.timeline import LEAST_WIDTH, ROW_HEIGHT, Act, Box, Drawing, Kind, Stretch, draw
 from tools.models import ToolCall
@@ -152,3 +152,9 @@ class TestActs:
     def test_a_sleep_is_a_wait(self) -> None:
         (made,) = acts_of([self.step("waiting", kind="sleep", name="sleep", finished_at=None)], [], T)
         assert (made.label, made.stretches[0].kind) == ("wait", Kind.WAIT)
+
+
+def test_what_ran_side_by_side_stands_below_its_branch() -> None:
+    paths = ["1", "2", "1/1", "2/1", "1/2", "2/2/1", "3"]
+    steps = [Step(path=path, position=number) for number, path in enumerate(paths, start=1)]
+    assert [step.path for step in as_tree(steps)] == ["1", "1/1", "1/2", "2", "2/1", "2/2/1", "3"]

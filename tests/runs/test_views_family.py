@@ -73,7 +73,7 @@ def test_a_page_leads_to_children_and_parents(client: Client, omar: User, parent
     middle = RunRow.objects.get(workflow="t.middle")
     above, below = page_of(client, parent), page_of(client, middle)
     assert reverse("runs:run", args=[middle.id]) in above and "Half of the work" in above
-    assert f"child run {middle.id} (t.middle)" in above
+    assert "child run t.middle" in above
     assert "Child of" in below and reverse("runs:run", args=[parent.id]) in below
     assert "Child of" not in above
 
