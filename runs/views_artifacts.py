@@ -35,7 +35,8 @@ def artifacts_of(run: Run, *, content: bool) -> list[Shown]:
     seen: set[str] = set()
     shown: list[Shown] = []
     for row in rows:
-        newest, _ = row.name not in seen, seen.add(row.name)
+        newest = row.name not in seen
+        seen.add(row.name)
         shown.append(_with_text(row) if content and newest else Shown(row))
     return shown
 

@@ -30,6 +30,7 @@ from runs.context import Run  # noqa: E402
 from runs.gate import Rejected  # noqa: E402
 from runs.models import Run as RunRow  # noqa: E402
 from runs.models import Step  # noqa: E402
+from runs.steps.message import TimedOut  # noqa: E402
 from tests.record import Rows, everything  # noqa: E402
 from tools import registry  # noqa: E402
 from tools.contract import IdempotencyKey, Money  # noqa: E402
@@ -71,6 +72,23 @@ def declare() -> None:
     @registry.tool(effect="irreversible", risk="high", name="measured_payment", rollback="None")
     def pay(amount: Money, *, key: IdempotencyKey) -> str:
         return f"paid {amount} \u2013 \u00e9\U0001f600"
+
+    @registry.tool(effect="read", name="measured_large")
+    def large() -> dict[str, Any]:
+        return {"text": "\u00e9" * 150_000, "b": 1.0, "a": None}
+
+    @workflow.workflow("measured.letters")
+    def letters(run: Run, case: Case) -> list[Any]:
+        run.progress("Begins", 0, 2)
+        kept = run.artifact("letter", {"b": 1.5, "a": "\u00e9"}, title="A letter")
+        run.artifact("letter", b"\x00\xff", media_type="image/png")
+        sure = run.ask("Sure? \u00e9", bool, evidence=[{"source": "order", "text": "a\u00e9"}])
+        try:
+            run.wait_for("never", timeout=3600)
+        except TimedOut as late:
+            run.progress(str(late))
+        told = [run.wait_for("go", dict[str, Any]), run.patched("louder"), [*run.tool(large)]]
+        return [sure, *told, run.read_artifact(kept), len(run.read_artifact("letter"))]
 
     @workflow.workflow("measured.many")
     def many(run: Run, case: Case) -> int:
@@ -116,6 +134,23 @@ def play() -> None:
     engine.advance(run.pk, WORKER)
     row = RunRow.objects.get(pk=run.pk)
     assert row.state == "succeeded", (row.state, row.output, row.attention)
+
+
+def play_letters() -> None:
+    """One run that asks, waits and keeps, to its end."""
+    person = User.objects.create_user("ben", password="x")
+    person.user_permissions.add(Permission.objects.get(codename="answer_question"))
+    run = services.start_run("measured.letters", {}, actor="user:ana", intent="Letters", source="test")
+    engine.advance(run.pk, WORKER)  # to the question
+    services.answer_question(Step.objects.get(run=run, state="held").pk, True, by=person)
+    engine.advance(run.pk, WORKER)  # to the message that never comes
+    _later(run)
+    engine.advance(run.pk, WORKER)  # to the one that does
+    services.send_message(run.pk, "go", {"bb": 1.0, "a\x00": [None]}, actor="user:bank", key="k")
+    engine.advance(run.pk, WORKER)
+    row = RunRow.objects.get(pk=run.pk)
+    expected = [True, {"a\ufffd": [None], "bb": 1.0}, True, ["a", "b", "text"], {"a": "\u00e9", "b": 1.5}, 2]
+    assert (row.state, row.output) == ("succeeded", expected), (row.state, row.output, row.attention)
 
 
 def _later(run: RunRow) -> None:
@@ -217,6 +252,7 @@ if __name__ == "__main__":
     declare()
     if sys.argv[1] == "rows":
         play()
+        play_letters()
         told: Any = dump(everything())
     else:
         told = statements()

@@ -27,6 +27,7 @@ def test_both_databases_hold_the_same_rows(tmp_path: Path) -> None:
     with subprocess.Popen(command, cwd=PROJECT, env=env, stdout=-1, stderr=-1, text=True) as child:
         measured.declare()
         measured.play()
+        measured.play_letters()
         here = measured.dump(everything())
         said, complaint = child.communicate(timeout=120)
     assert child.returncode == 0, complaint
@@ -45,6 +46,9 @@ def test_both_databases_hold_the_same_rows(tmp_path: Path) -> None:
         "runs_step",
         "runs_historicalstep",
         "runs_journalentry",
+        "runs_message",
+        "runs_artifact",
+        "runs_blob",
         "tools_toolcall",
         "approvals_approval",
         "approvals_historicalapproval",
