@@ -129,6 +129,11 @@ class Run(StateModel):
                 name="run_to_empty",
                 condition=Q(purged_at=None, finished_at__isnull=False),
             ),
+            models.Index(
+                fields=["finished_at"],
+                name="run_to_archive",
+                condition=Q(archived_at=None, finished_at__isnull=False),
+            ),
             models.Index(fields=["queue"], name="run_in_queue", condition=Q(state="queued")),
             models.Index(fields=["workflow", "key"], name="run_by_key", condition=~Q(key="")),
             models.Index(fields=["parent_id"], name="run_of_parent", condition=~Q(parent_id="")),

@@ -1,0 +1,1 @@
+"""Many rows, many timers, many steps: what must not grow with them."""
