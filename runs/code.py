@@ -29,7 +29,7 @@ def _digest(functions: tuple[Callable[..., Any], ...]) -> str:
     texts = []
     for function in functions:
         try:
-            node = _own_node(function)
+            node = _tree_of(function)
             around = _definitions(function.__module__)
         except (OSError, TypeError, SyntaxError, KeyError):
             return ""
@@ -38,7 +38,7 @@ def _digest(functions: tuple[Callable[..., Any], ...]) -> str:
     return hashlib.sha256("\n\n".join(texts).encode()).hexdigest()
 
 
-def _own_node(function: Callable[..., Any]) -> Any:
+def _tree_of(function: Callable[..., Any]) -> Any:
     """A fresh tree of the function alone, whether it stands in a module or inside another function."""
     node = ast.parse(textwrap.dedent(inspect.getsource(function))).body[0]
     if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):

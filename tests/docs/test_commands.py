@@ -18,7 +18,7 @@ from config.management.commands import test as test_command
 from tests.docs.pages import DOCS, blocks, pages, prose
 
 COMMANDS_PAGE = DOCS / "reference" / "commands.md"
-OURS = ("up", "test", "runs", "tools", "tokens", "journal", "support_desk")
+OURS = ("up", "test", "runs", "approvals", "doctor", "tools", "tokens", "journal", "support_desk")
 KNOWN = {"export", "mkdir", "touch", "python3", "celery", "uvicorn"}
 _INLINE = re.compile(r"`(?:python3 )?manage\.py ([^`…]+)`")
 
