@@ -63,7 +63,7 @@ def _ids(chosen: QuerySet[Run]) -> list[str]:
 class RunAdmin(History, Classed):
     """Every run, with its latest journal lines and its steps; what people do with runs is foreseen first."""
 
-    actions = ["pause_runs", "resume_runs", "cancel_runs", "retry_runs"]
+    actions = ["pause_runs", "resume_runs", "cancel_runs", "retry_runs"]  # type: ignore[assignment]
     list_display = ["id", "workflow", "state", "intent", "requester", "created_at", "finished_at"]
     list_filter = ["state", "workflow"]
     search_fields = ["id", "intent"]

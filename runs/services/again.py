@@ -118,7 +118,7 @@ def _decided(steps: Sequence[Step], decision: Step, plan: Plan) -> None:
     """Branches of which one failed and the others were given up: all that was not done is begun again."""
     members: list[str] = (decision.arguments or {}).get("paths", [])
     result = decision.result or {}
-    chosen = result.get("failed", result.get("winner"))
+    chosen = int(result.get("failed", result.get("winner", 0)))
     root = next((step for step in steps if members and step.path == members[chosen]), None)
     if root is None or root.state not in _NOT_DONE:
         return

@@ -37,6 +37,12 @@ DONE = {
     "retry": "retried",
     "fork": "forked",
 }
+_SAID = {
+    RunState.NEEDS_ATTENTION: "needs attention",
+    RunState.SUCCEEDED: "has succeeded",
+    RunState.FAILED: "has failed",
+    RunState.CANCELLED: "was cancelled",
+}
 _MEANWHILE = {
     RunState.PAUSING: "It stands still after the step in hand; then it can be resumed.",
     RunState.CANCELLING: "It ends by itself once it has cleaned up; if that fails, it needs attention, and "
@@ -92,9 +98,9 @@ def how_it_stands(run: Run) -> str:
 
 def _stands(run: Run) -> str:
     now = standing_of(run)
-    word = look_of(run.state).word.lower().replace("needs attention", "in need of attention")
-    when = f"{now.since.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
-    return f"{run.id} is {word} since {when}, by {plain_name(now.by)}"
+    said = _SAID.get(RunState(run.state), f"is {look_of(run.state).word.lower()}")
+    when = f"{'at' if run.ended else 'since'} {now.since.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    return f"{run.id} {said} ({when}, by {plain_name(now.by)})"
 
 
 def cannot(verb: str, run: Run) -> str:

@@ -30,7 +30,7 @@ def wake(run: Run) -> None:
     run.wakes += 1
     if run.state == RunState.CANCELLING and not run.lease_owner:
         run.wake_at = db_now() + HINT_LOST_AFTER
-        run.save_without_historical_record(update_fields=["wakes", "wake_at"])
+        Run.objects.filter(pk=run.pk).update(wakes=run.wakes, wake_at=run.wake_at)
         messages.tell(run)
         return
     if run.state == RunState.WAITING and run.placed is not False:

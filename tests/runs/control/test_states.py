@@ -86,7 +86,7 @@ def test_a_refusal_says_the_state_who_and_when_and_what_instead(in_state: In) ->
         do("pause", run)
     since = run.history.latest().history_date
     assert str(refused.value) == (
-        f"{run.id} is paused since {since:%Y-%m-%d %H:%M:%S} UTC, by omar, so it cannot be paused. "
+        f"{run.id} is paused (since {since:%Y-%m-%d %H:%M:%S} UTC, by omar), so it cannot be paused. "
         "It can be resumed, cancelled, retried or forked."
     )
 
