@@ -65,10 +65,10 @@ class Runs(Door):
         takes=Start,
         refuses=[404],
         example={
-            "workflow": "support.refund",
-            "input": {"case": "C-1042"},
-            "intent": "Refund order A1, which arrived broken",
-            "key": "C-1042",
+            "workflow": "invoices.pay",
+            "input": {"number": "17"},
+            "intent": "Pay invoice 17, which has arrived",
+            "key": "invoice-17",
         },
     )
     def post(self, request: Request) -> Response:
