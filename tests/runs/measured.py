@@ -205,6 +205,8 @@ def _row(row: dict[str, Any], labels: Labels | None) -> dict[str, str]:
 def _masked(column: str, value: Any, labels: Labels | None) -> str:
     if isinstance(value, datetime):
         return "<time>"
+    if column.endswith("_ms"):
+        return "<length>"
     if isinstance(value, bytes | memoryview):
         value = bytes(value).hex()
     elif isinstance(value, int) and not isinstance(value, bool) and column.endswith("id"):
