@@ -41,7 +41,7 @@ def told(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def heard(row: dict[str, Any]) -> Outcome:
+def heard(row: Any) -> Outcome:
     """The outcome that `told` wrote."""
     said = row.get("failure")
     if said is None:

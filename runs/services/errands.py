@@ -38,7 +38,7 @@ class Taken:
     call_id: str
     tool: str
     version: int
-    arguments: dict[str, Any]
+    arguments: Any  # JSON
     key: str
     timeout: float
     ends: float
