@@ -174,7 +174,10 @@ def _call(caller: Caller, world: World, route: str, method: str) -> Any:
         "decisions": {"verdict": "approve", "digest": world.approval.digest, "checked": True},
     }
     if method == "GET":
-        return caller.get(f"/api/{path}")
+        response = caller.get(f"/api/{path}")
+        if response.streaming:
+            response.close()  # a stream gives its place back
+        return response
     return caller.post(f"/api/{path}", bodies.get(last(route), {"reason": "why"}))
 
 
