@@ -150,3 +150,27 @@ def letters(run: Run, case: Letters) -> list[Any]:
     run.artifact("letter", f"{first} {sure}")
     run.tool(put, run.id)
     return [first, sure, run.wait_for("go", int), run.read_artifact("letter")]
+
+
+class Household(BaseModel):
+    """Whose work it is."""
+
+    name: str
+
+
+@workflow("promises.household", owner="Tests", unit="one household")
+def household(run: Run, case: Household) -> list[str]:
+    """Things side by side, children waited for and not, a race, and a second round as a fresh run."""
+    done = run.gather(
+        run.later(put, f"{case.name} a"), run.later(look, case.name), run.later(_two_puts, case.name)
+    )
+    run.gather(*(run.later(run.child, walk, Walk(looks=looks)) for looks in (1, 2)))
+    run.child(walk, Walk(looks=1), wait=False)
+    place, _ = run.race(run.later(run.sleep, 3600), run.later(put, f"{case.name} d"))
+    if not case.name.endswith("again"):
+        run.restart(Household(name=f"{case.name} again"))
+    return [str(done), str(place)]
+
+
+def _two_puts(run: Run, name: str) -> list[str]:
+    return [run.tool(put, f"{name} b"), run.tool(put, f"{name} c")]
