@@ -98,7 +98,9 @@ def batch(turn: Turn, *, wakes: int | None = None) -> tuple[Fence, list[Write]]:
     """The guard and the rows of the turn's next write."""
     changes = turn.move_run("goes to wait")
     sealed, head = journal.seal(turn.run.id, turn.head, turn.pending.entries, actor=turn.actor, at=turn.now())
-    return turn._fence(head, None, changes, wakes), turn._writes(sealed)
+    # Errands belong to calls of other queues: there are none here.
+    writes = [part for part in turn._writes(sealed) if part.inserts or part.updates]
+    return turn._fence(head, None, changes, wakes), writes
 
 
 def changed(before: Rows, after: Rows) -> set[str]:
