@@ -183,17 +183,16 @@ async def _follow(run_id: str, after: int, caller: _Caller, *, technical: bool) 
         if look.ended:
             yield _event("end", {"state": look.ended, "state_word": look_of(look.ended).word}, after)
             return
-        if look.events:
-            beats_at = min(beats_at, loop.time() + BEAT_EVERY)
-            continue
         if loop.time() >= beats_at:
+            # Also while entries come without a pause: rights that ended must not last as long as they do.
             if not await loop.run_in_executor(_readers, _may_still, caller):
                 return
             beats_at = loop.time() + BEAT_EVERY
             yield ": alive\n\n"
         if loop.time() >= closes_at:
             return
-        await asyncio.sleep(LOOK_EVERY)
+        if not look.events:
+            await asyncio.sleep(LOOK_EVERY)
 
 
 def _look(run_id: str, after: int, technical: bool) -> _Look:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from asgiref.sync import sync_to_async
 from django.contrib.auth.models import User
+from django.db import connections
 from django.test import AsyncClient, override_settings
 
 from runs import engine, services
@@ -66,6 +67,18 @@ async def read(response: Any, until: int | None = None) -> list[Event]:
     return found
 
 
+async def apart(act: Any, *args: Any, **more: Any) -> None:
+    """Do it on another thread, which leaves no connection behind."""
+
+    def do() -> None:
+        try:
+            act(*args, **more)
+        finally:
+            connections.close_all()
+
+    await sync_to_async(do, thread_sensitive=False)()
+
+
 def play(test: Any) -> Any:
     """Run the coroutine of a test to its end."""
     return asyncio.run(test)
@@ -108,9 +121,8 @@ def test_what_is_written_meanwhile_arrives(people: dict[str, User]) -> None:
         response = await opened(people["omar"], run)
         reading = asyncio.create_task(read(response))
         await asyncio.sleep(0.1)
-        send = sync_to_async(services.send_message, thread_sensitive=False)
-        await send(run.pk, "parcel.returned", 1, actor="user:omar")
-        await sync_to_async(engine.advance, thread_sensitive=False)(run.pk, "wrk_test")
+        await apart(services.send_message, run.pk, "parcel.returned", 1, actor="user:omar")
+        await apart(engine.advance, run.pk, "wrk_test")
         return await reading
 
     told = play(story())
@@ -178,7 +190,7 @@ def test_it_ends_when_the_right_to_see_it_ends(people: dict[str, User], end: str
 
     async def story() -> None:
         response = await opened(None, run, secret)
-        await sync_to_async(take_away, thread_sensitive=False)()
+        await apart(take_away)
         async with asyncio.timeout(10):
             assert all([event.get("event") != "end" async for event in events(response)])
         response.close()
