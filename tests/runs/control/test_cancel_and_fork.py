@@ -95,7 +95,10 @@ class TestCleanUp:
         assert (run.state, run.lease_owner) == ("cancelling", "") and run.wake_at is not None
         assert turn(run) is engine.Outcome.WAITING
         assert run.state == "cancelling" and run.wake_at == run.steps.get(path="cancel/1").due_at
+        before = run.wakes
         pass_time(run)
+        run.refresh_from_db()
+        assert run.wakes == before + 1, "a caretaker found it"
         turn(run)
         assert (run.state, [what for what, _ in world.done]) == ("cancelled", ["put", "clean"])
         assert run.output == {"error": {"type": "Cancelled", "message": "not needed"}}
