@@ -26,7 +26,8 @@ def username_of(actor: str) -> str | None:
 def plain_name(actor: str) -> str:
     """The actor as a reader wants it: a person's username, or what kind of machine it was."""
     kind, _, name = actor.partition(":")
-    return {"user": name, "worker": "a worker", "agent": f"agent {name}", "run": name}.get(kind, f"the {kind}")
+    words = {"user": name, "worker": "a worker", "agent": f"agent {name}", "run": name}
+    return words.get(kind, f"the {kind}")
 
 
 def current() -> str:

@@ -84,6 +84,7 @@ class Turn:
         self.steps = {step.path: step for step in steps}
         self._recorded = tuple(self.steps)
         self.visited: set[str] = set()
+        self.ended_branches: dict[str, str] = {}  # by how the paths of their steps begin: their names
         self.claimed_as = run.state
         self.woken = run.wakes  # as it was when the steps were read: what came later was not seen
         self.head = Head(run.head_seq, bytes(run.head_hash))
@@ -121,15 +122,32 @@ class Turn:
         self.go_on_only_if_running()
         self.visited.add(path)
         step = self.steps.get(path)
+        asked = f"{kind} {name}"
         if step is None:
+            self._refuse_below_ended(path, asked, arguments)
             self._begin_only_if_staying()
             return None
-        asked = f"{kind} {name}"
         if (step.kind, step.name) != (kind, name):
             raise self.stop(self._diverged(step, f"{step.kind} {step.name}", asked, arguments))
         if step.fingerprint != fingerprint:
             raise self.stop(self._diverged(step, f"{asked} with other arguments", asked, arguments))
         return step
+
+    def _refuse_below_ended(self, path: str, asked: str, arguments: Any) -> None:
+        """A branch that has ended begins nothing more: its code has changed."""
+        for below, name in self.ended_branches.items():
+            if path.startswith(below):
+                raise self.stop(Diverged(path, f"the end of branch {name}", asked, asked_arguments=arguments))
+
+    def check_branch_visited(self, branch: Step) -> None:
+        """On replay of a branch that had ended: every step recorded in it was asked for again."""
+        below = f"{branch.path}/"
+        for inner, step in self.steps.items():
+            own = inner.startswith(below) and inner.removeprefix(below).isdecimal()
+            if own and inner not in self.visited:
+                raise self.stop(
+                    Diverged(inner, f"{step.kind} {step.name}", f"the end of branch {branch.name}")
+                )
 
     def _diverged(self, step: Step, recorded: str, asked: str, arguments: Any) -> Diverged:
         kept = step.arguments

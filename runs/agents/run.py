@@ -61,8 +61,8 @@ def run_agent(
 
     `prompt` is text, or a value that the model is given as JSON; `feedback` what a reviewer said to an older
     draft. With `recorded_model`, only the record is replayed: it names the model that answered then, and no
-    model is asked. Raises AgentFailed, runs.gate.Rejected when a reviewer wants it to stop, ImproperlyConfigured when
-    there is no model, and whatever the port raises, above all Suspend.
+    model is asked. Raises AgentFailed, runs.gate.Rejected when a reviewer wants it to stop,
+    ImproperlyConfigured when there is no model, and whatever the port raises, above all Suspend.
     """
     identifier = recorded_model or definition.model_identifier
     text = _prompt(prompt, feedback)

@@ -37,6 +37,8 @@ def run_branch(turn: Turn, path: str, function: Callable[..., Any], run: Run, ar
     if step is None:
         step = turn.new_step(path, "branch", name, digest(name))
         turn.note("branch.started", f"Branch {name} begins", step)
+    elif step.state in STEP_ENDED:
+        turn.ended_branches[f"{path}/"] = name
     positional, named = arguments
     try:
         result = function(run, *positional, **named)
@@ -50,6 +52,7 @@ def run_branch(turn: Turn, path: str, function: Callable[..., Any], run: Run, ar
 def _end_branch(turn: Turn, step: Step, error: Exception | None) -> None:
     turn.go_on_only_if_running()
     if step.state in STEP_ENDED:
+        turn.check_branch_visited(step)
         return
     if error is None:
         step.succeed()

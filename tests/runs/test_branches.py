@@ -541,3 +541,49 @@ def test_an_agent_that_lost_a_race_is_given_up(talkers: Callable[..., AgentDefin
     assert finish(run) == [1, "here"]
     assert time.monotonic() - began < 8, "the model was not waited for"
     assert set(run.steps.filter(path__startswith="1").values_list("state", flat=True)) <= {"cancelled"}
+
+
+class TestABranchThatHadEnded:
+    """Its code has changed meanwhile: nothing more is begun in it, nothing of it is passed over."""
+
+    @pytest.fixture
+    def looked(self) -> list[int]:
+        return []
+
+    def play(self, looked: list[int], before: int, after: int) -> RunRow:
+        asked = [before]
+
+        @tool(effect="read")
+        def look(place: int) -> int:
+            looked.append(place)
+            return place
+
+        def part(run: Run) -> int:
+            return sum(run.tool(look, place) for place in range(asked[0]))
+
+        @workflow.workflow("t.changed")
+        def flow(run: Run, case: dict[str, Any]) -> list[int]:
+            done = run.gather(run.later(part), run.later(part))
+            run.sleep(60)
+            return done
+
+        run = start("t.changed")
+        engine.advance(run.id, "wrk_a")
+        asked[0] = after
+        RunRow.objects.filter(pk=run.id).update(wake_at=run.created_at)
+        services.wake_due(run.id)
+        looked.clear()
+        engine.advance(run.id, "wrk_b")
+        run.refresh_from_db()
+        return run
+
+    @pytest.mark.parametrize(("before", "after"), [(2, 3), (2, 1)])
+    def test_it_needs_attention(self, looked: list[int], before: int, after: int) -> None:
+        run = self.play(looked, before, after)
+        assert run.attention is not None
+        assert run.attention["code"] == "diverged"
+        assert looked == []
+
+    def test_the_same_code_goes_on(self, looked: list[int]) -> None:
+        run = self.play(looked, 2, 2)
+        assert (run.state, looked) == ("waiting", [])
