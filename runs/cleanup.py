@@ -5,12 +5,10 @@ from __future__ import annotations
 from functools import partial
 
 from runs import errands
-from runs.models import Step
+from runs.models import CLEAN_UP, Step
 from runs.states import STEP_ENDED, StepState
 from runs.turn import Turn
 from tools.failures import FailureClass
-
-BELOW = "cancel/"  # where the steps of a clean-up stand
 
 
 def asks_somebody(turn: Turn, *, with_cleanup: bool = False) -> bool:
@@ -34,7 +32,7 @@ def _open(turn: Turn, with_cleanup: bool) -> list[Step]:
         for step in turn.steps.values()
         if step.state not in STEP_ENDED
         and step.state != StepState.UNKNOWN
-        and (with_cleanup or not step.path.startswith(BELOW))
+        and (with_cleanup or not step.path.startswith(CLEAN_UP))
     ]
 
 

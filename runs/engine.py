@@ -13,6 +13,7 @@ from runs.checkpoint import own_transaction
 from runs.code import digest_of
 from runs.context import Run
 from runs.gate import Next, Rejected
+from runs.models import CLEAN_UP
 from runs.states import RunState
 from runs.steps.restart import continue_as
 from runs.stops import (
@@ -163,7 +164,7 @@ def _clean_up(turn: Turn, definition: Workflow) -> Outcome:
         cleanup.close_what_is_open(turn)
     if definition.on_cancel is not None:
         try:
-            definition.on_cancel(Run(turn, cleanup.BELOW), definition.read_input(turn.run.input))
+            definition.on_cancel(Run(turn, CLEAN_UP), definition.read_input(turn.run.input))
             turn.go_on_only_if_running()
         except Exception as error:
             logger.info("clean-up failed", exc_info=error, extra={"run": turn.run.id})

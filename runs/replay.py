@@ -17,13 +17,13 @@ from typing import Any, NoReturn, TypeVar
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connection
 
-from runs import cleanup, workflow
+from runs import workflow
 from runs.checkpoint import Write
 from runs.clock import TurnClock
 from runs.context import Run as Handle
 from runs.gate import Next, Rejected
 from runs.journal import Entry
-from runs.models import Blob, Run, Step
+from runs.models import CLEAN_UP, Blob, Run, Step
 from runs.services.record import NotFound
 from runs.states import RunState, StepState
 from runs.stops import Diverged, EndOfRecord, NeedsAttention, Restarting
@@ -402,7 +402,7 @@ class _Replay:
     # Its clean-up
 
     def _clean_up(self) -> str:
-        recorded = [step for step in self.record.steps if step.path.startswith(cleanup.BELOW)]
+        recorded = [step for step in self.record.steps if step.path.startswith(CLEAN_UP)]
         if not recorded:
             return ""
         first = recorded[0]
@@ -410,7 +410,7 @@ class _Replay:
             raise Diverged(first.path, f"{first.kind} {first.name}", "no clean-up at all")
         turn = self._turn()
         try:
-            self.definition.on_cancel(Handle(turn, cleanup.BELOW), self.definition.read_input(self.run.input))
+            self.definition.on_cancel(Handle(turn, CLEAN_UP), self.definition.read_input(self.run.input))
             turn.go_on_only_if_running()
         except EndOfRecord as end:
             return self._at_the_end_of_the_record(turn, end)

@@ -8,9 +8,10 @@ import logging
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from functools import partial
+from itertools import chain
 from typing import Any, TypeVar
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
 from runs import anchors, retention, services, workers
 from runs.actors import CARETAKER, acting_as
@@ -57,19 +58,25 @@ def sweep() -> dict[str, int]:
 
 
 def each(ids: Iterable[T], care: Callable[[T], bool]) -> int:
-    """Call `care` for every id; one that fails is logged and the next is cared for all the same."""
+    """Call `care` for every id, until a batch was cared for.
+
+    One that fails is logged, and the next is cared for all the same: rows that fail again and again keep
+    nobody behind them waiting.
+    """
     cared = 0
     for row_id in ids:
         try:
             cared += care(row_id)
         except Exception:
             logger.exception("a row was left for the next round", extra={"row": row_id})
+        if cared >= BATCH:
+            break
     return cared
 
 
 def wake_due_runs() -> int:
     """Waiting runs, and clean-ups, whose time has come; a clean-up whose hint was lost is one of them."""
-    return each(_due(RunState.WAITING) + _due(RunState.CANCELLING), services.wake_due)
+    return each(chain(_due(RunState.WAITING), _due(RunState.CANCELLING)), services.wake_due)
 
 
 def hint_again() -> int:
@@ -77,9 +84,20 @@ def hint_again() -> int:
     return each(_due(RunState.QUEUED), services.requeue)
 
 
-def _due(state: RunState) -> list[str]:
-    due = Run.objects.filter(state=state, wake_at__lte=db_now()).order_by("wake_at")
-    return list(due.values_list("id", flat=True)[:BATCH])
+def _due(state: RunState) -> Iterator[str]:
+    return by_moment(Run.objects.filter(state=state, wake_at__lte=db_now()), "wake_at")
+
+
+def by_moment(rows: QuerySet[Any], moment: str) -> Iterator[Any]:
+    """The ids of all `rows`, those whose `moment` is the oldest first, read in batches by that place."""
+    after = Q()
+    while True:
+        batch = list(rows.filter(after).order_by(moment, "pk").values_list(moment, "pk")[:BATCH])
+        yield from (row_id for _, row_id in batch)
+        if len(batch) < BATCH:
+            return
+        at, last = batch[-1]
+        after = Q(**{f"{moment}__gte": at}) & (Q(**{f"{moment}__gt": at}) | Q(pk__gt=last))
 
 
 def rescue_lost_runs() -> int:
@@ -110,8 +128,7 @@ def hint_errands_again() -> int:
     heard = [queue for queue in queues if workers.anyone_listens_to(queue)]
     if not heard:
         return 0
-    due = waiting.filter(queue__in=heard).order_by("wake_at").values_list("id", flat=True)
-    return each(list(due[:BATCH]), services.hint_errand_again)
+    return each(by_moment(waiting.filter(queue__in=heard), "wake_at"), services.hint_errand_again)
 
 
 def find_lost_errands() -> int:
@@ -157,10 +174,8 @@ def _give(places: list[tuple[str, str]]) -> int:
 
 def point_out_late_runs() -> int:
     """Runs that take longer than usual, or have passed their deadline."""
-    ids = [
-        run_id for rows in services.overdue(db_now()) for run_id in rows.values_list("id", flat=True)[:BATCH]
-    ]
-    return each(ids, services.point_out)
+    found = (by_moment(rows, moment) for moment, rows in services.overdue(db_now()).items())
+    return each(chain.from_iterable(found), services.point_out)
 
 
 def start_scheduled_runs() -> int:
@@ -170,8 +185,7 @@ def start_scheduled_runs() -> int:
 
 def _retire(due: Callable[[datetime], QuerySet[Run]], verb: Callable[[str], bool]) -> int:
     """Runs that ended long ago, a batch in each round."""
-    ids = due(db_now()).order_by("finished_at").values_list("id", flat=True)[:BATCH]
-    return each(list(ids), verb)
+    return each(by_moment(due(db_now()), "finished_at"), verb)
 
 
 def tell_parents() -> int:

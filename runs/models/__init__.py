@@ -7,12 +7,13 @@ from runs.models.journal import JournalEntry
 from runs.models.message import Message
 from runs.models.run import Run
 from runs.models.schedule import Schedule
-from runs.models.step import Step
+from runs.models.step import CLEAN_UP, Step
 from runs.models.token import KeptAnswer, Token
 from runs.models.versions import VersionState, WorkflowVersion
 from runs.models.worker import Worker
 
 __all__ = [
+    "CLEAN_UP",
     "ERRAND_OPEN",
     "Anchor",
     "Artifact",

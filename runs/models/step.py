@@ -11,6 +11,8 @@ from runs.models.run import Run
 from runs.states import STEP_ENDED, StepState
 from tools.states import StateModel
 
+CLEAN_UP = "cancel/"  # how the paths of a clean-up's steps begin
+
 _CONTENT = ("arguments", "result", "blob", "error", "fingerprint")
 
 

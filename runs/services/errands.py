@@ -14,7 +14,7 @@ from runs.actors import acting_as
 from runs.checkpoint import own_transaction
 from runs.clock import db_now, ticks
 from runs.journal import Entry
-from runs.models import Errand, ErrandState, Run, Step
+from runs.models import CLEAN_UP, Errand, ErrandState, Run, Step
 from runs.outcomes import Outcome
 from runs.services.record import append_entries, lock_run
 from runs.services.waking import wake
@@ -53,7 +53,7 @@ def take_errand(call_id: str, worker: str) -> Taken | None:
         if errand is None or errand.state != ErrandState.WAITING:
             return None
         run = lock_run(errand.run_id)
-        if run.state in STANDING or run.ended:
+        if run.state in STANDING or run.ended or _is_being_given_up(run, errand):
             return None
         began, now = ticks(), db_now()
         until = now + timedelta(seconds=errand.timeout + MARGIN)
@@ -75,6 +75,13 @@ def take_errand(call_id: str, worker: str) -> Taken | None:
             errand.timeout,
             began + errand.timeout + MARGIN,
         )
+
+
+def _is_being_given_up(run: Run, errand: Errand) -> bool:
+    """Whether its run is being cancelled, and it is no part of the clean-up: then it is begun no more."""
+    if run.state != RunState.CANCELLING:
+        return False
+    return not Step.objects.filter(pk=errand.step_id, path__startswith=CLEAN_UP).exists()
 
 
 def answer_errand(call_id: str, worker: str, outcome: Outcome) -> bool:

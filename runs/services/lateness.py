@@ -17,13 +17,15 @@ from runs.services.record import append_entries, lock_run
 logger = logging.getLogger(__name__)
 
 
-def overdue(now: datetime) -> list[QuerySet[Run]]:
-    """Runs that take longer than usual, and runs whose deadline has passed, that nobody pointed out yet."""
+def overdue(now: datetime) -> dict[str, QuerySet[Run]]:
+    """Runs that take longer than usual, and runs whose deadline has passed, that nobody pointed out yet: by
+    the column that says since when.
+    """
     going_on = Run.objects.filter(finished_at=None)
-    return [
-        going_on.filter(overrun=False, expected_until__lte=now).order_by("expected_until"),
-        going_on.filter(late=False, deadline__lte=now).order_by("deadline"),
-    ]
+    return {
+        "expected_until": going_on.filter(overrun=False, expected_until__lte=now),
+        "deadline": going_on.filter(late=False, deadline__lte=now),
+    }
 
 
 def point_out(run_id: str) -> bool:
