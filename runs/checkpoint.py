@@ -15,14 +15,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import cache, lru_cache
-from operator import attrgetter
 from typing import Any
 
 import psycopg
 from django.db import connection, models, transaction
 
 from runs.clock import SQLITE_CLOCK
-from runs.models import JournalEntry, Run, Step
+from runs.models import JournalEntry, Run
 
 # One writer at a time in this process: SQLite lets waiting writers starve, a lock here serves them in turn.
 _sqlite_writer = threading.RLock()
@@ -342,138 +341,3 @@ def dump(value: Any) -> str:
 # Made once: json.dumps with these options makes an encoder at each call.
 _json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _SPELLED: dict[str, Callable[[Any], Any]] = {"jsonb": dump, "timestamptz": datetime.isoformat, "bytea": bytes}
-
-
-# What the rows of a turn look like.
-
-STEP_COLUMNS = (
-    "id",
-    "run_id",
-    "path",
-    "position",
-    "kind",
-    "name",
-    "state",
-    "fingerprint",
-    "arguments",
-    "result",
-    "blob",
-    "error",
-    "attempt",
-    "epoch",
-    "effect",
-    "key",
-    "model",
-    "input_tokens",
-    "output_tokens",
-    "cost",
-    "due_at",
-    "not_before",
-    "started_at",
-    "finished_at",
-)
-STEP_CHANGES = (
-    "state",
-    "result",
-    "blob",
-    "error",
-    "attempt",
-    "epoch",
-    "input_tokens",
-    "output_tokens",
-    "cost",
-    "due_at",
-    "not_before",
-    "started_at",
-    "finished_at",
-)
-STEP_HISTORY = tuple(
-    c for c in STEP_COLUMNS if c not in ("arguments", "result", "blob", "error", "fingerprint")
-)
-RUN_HISTORY = (
-    "id",
-    "workflow",
-    "version",
-    "state",
-    "intent",
-    "requester",
-    "source",
-    "queue",
-    "priority",
-    "deadline",
-    "waiting_for",
-    "attention",
-    "stop_reason",
-    "granted",
-    "crashes",
-    "alone",
-    "generation",
-    "created_at",
-    "started_at",
-    "finished_at",
-)
-CALL_COLUMNS = (
-    "id",
-    "step_id",
-    "run_id",
-    "tool",
-    "version",
-    "effect",
-    "attempt",
-    "key",
-    "arguments_digest",
-    "state",
-    "not_before",
-    "result_digest",
-    "failure_class",
-    "error",
-    "started_at",
-    "finished_at",
-)
-CALL_CHANGES = ("state", "not_before", "result_digest", "failure_class", "error", "finished_at")
-ERRAND_COLUMNS = (
-    "id",
-    "run_id",
-    "step_id",
-    "queue",
-    "timeout",
-    "state",
-    "lease_owner",
-    "wake_at",
-    "created_at",
-)
-ERRAND_CHANGES = ("state", "outcome")
-STEP_HISTORY_TABLE: type[models.Model] = Step.history.model
-RUN_HISTORY_TABLE: type[models.Model] = Run.history.model
-HISTORY_STAMP = ("history_date", "history_type", "history_change_reason", "actor")
-ENTRY_COLUMNS = (
-    "run_id",
-    "seq",
-    "at",
-    "actor",
-    "kind",
-    "sentence",
-    "step_id",
-    "content",
-    "digest",
-    "previous",
-    "key_id",
-    "mac",
-)
-
-
-@cache
-def _reader(columns: Sequence[str]) -> Callable[[object], tuple[Any, ...]]:
-    return attrgetter(*columns)
-
-
-def values_of(row: object, columns: tuple[str, ...]) -> tuple[Any, ...]:
-    """The columns of `row`, in order; at least two."""
-    return _reader(columns)(row)
-
-
-def history_values(
-    row: models.Model, columns: tuple[str, ...], *, kind: str, actor: str, at: datetime, reason: str | None
-) -> tuple[Any, ...]:
-    """A history row of `row` as it stands: `kind` is + for new and ~ for changed."""
-    return (*values_of(row, columns), at, kind, reason, actor)

@@ -15,8 +15,9 @@ from django.db import connection
 from django.db.models import JSONField, Q
 
 from runs.actors import acting_as
-from runs.checkpoint import HISTORY_STAMP, RUN_HISTORY, execute_prepared, numbered, own_transaction
+from runs.checkpoint import execute_prepared, numbered, own_transaction
 from runs.clock import TurnClock, db_now
+from runs.columns import HISTORY_STAMP, RUN_HISTORY
 from runs.models import Run, Step
 from runs.states import RunState
 from runs.turn import LEASE, Turn

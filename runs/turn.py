@@ -6,34 +6,28 @@ Every commit carries the epoch of the claim; the first one that does not hold en
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from datetime import datetime
 from functools import cached_property
 from typing import Any, TypeVar
 
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, connection, transaction
+from django.db import OperationalError, connection, transaction
 
-from runs import budget, checkpoint, journal, pace, watch, workers, workflow
+from runs import budget, checkpoint, columns, journal, pace, watch, workers, workflow
 from runs.checkpoint import Fence, Write, own_transaction
 from runs.clock import TurnClock, ticks
 from runs.journal import Entry, Head
 from runs.lanes import Lanes
-from runs.models import ERRAND_OPEN, Errand, JournalEntry, Run, Step
+from runs.models import ERRAND_OPEN, Errand, Run, Step
+from runs.pending import Pending
+from runs.recall import Recall
 from runs.spending import Spent
 from runs.states import RunState, StepState
 from runs.stops import (
     Controlled,
-    Diverged,
-    EndOfRecord,
     Fenced,
-    HandedOver,
-    Lost,
-    NeedsAttention,
     Stop,
-    Suspend,
     Unreachable,
 )
 from runs.workflow import Budget
@@ -48,43 +42,17 @@ COMMIT_TRIES = 5
 SLOW = 0.25  # seconds of work worth more than a commit: such a result is written at once
 T = TypeVar("T")
 
-#: What ends one branch and leaves the others to go on.
-OF_ONE_BRANCH = (Suspend, NeedsAttention, Lost, EndOfRecord)
 
-
-@dataclass
-class Pending:
-    """What the next commit writes."""
-
-    steps: dict[str, Step] = field(default_factory=dict)
-    new_steps: set[str] = field(default_factory=set)
-    step_history: list[tuple[Any, ...]] = field(default_factory=list)
-    run_history: list[tuple[Any, ...]] = field(default_factory=list)
-    calls: dict[str, ToolCall] = field(default_factory=dict)
-    new_calls: set[str] = field(default_factory=set)
-    errands: dict[str, Errand] = field(default_factory=dict)
-    new_errands: set[str] = field(default_factory=set)
-    entries: list[Entry] = field(default_factory=list)
-    others: list[Write] = field(default_factory=list)
-    alongside: list[Callable[[], list[Entry]]] = field(default_factory=list)
-    progress: bool = False
-    columns: dict[str, Any] = field(default_factory=dict)  # of the run row
-
-
-class Turn:
+class Turn(Recall):
     """A claimed run, its steps by path, and what is not yet written."""
 
     replays = False  # without effects: nothing can be begun or written
 
     def __init__(self, run: Run, steps: list[Step], *, worker: str, clock: TurnClock) -> None:
-        self.run = run
+        super().__init__(run, steps)
         self.worker = worker
         self.clock = clock
         self.actor = f"worker:{worker}"
-        self.steps = {step.path: step for step in steps}
-        self._recorded = tuple(self.steps)
-        self.visited: set[str] = set()
-        self.ended_branches: dict[str, str] = {}  # by how the paths of their steps begin: their names
         self.claimed_as = run.state
         self.woken = run.wakes  # as it was when the steps were read: what came later was not seen
         self.head = Head(run.head_seq, bytes(run.head_hash))
@@ -92,12 +60,8 @@ class Turn:
         self.open_calls: dict[str, ToolCall] = {}
         self._errands: dict[str, Errand] = {}  # by step
         self._read_errands = False
-        self.stopped: Stop | None = None
-        self.unpatched: set[str] = set()  # changes that the record went past
-        self._furthest: dict[str, int] | None = None
         self.messages_taken: set[str] = set()  # in this turn, by whichever branch
         self.half_done = False  # what is pending was not all meant to be written: look at the record again
-        self.asked_to: str = ""  # the state a person asked for meanwhile: pausing or cancelling
         self.lanes = Lanes(self.commit_together, self.rest)
         self.lease_ends = ticks() + LEASE
         self.written_at = ticks()
@@ -112,99 +76,6 @@ class Turn:
     def spent(self) -> Spent:
         """What the run has used up so far."""
         return Spent.of(self.steps.values(), self.budget, self.run.granted or {})
-
-    # Reading the record
-
-    def find(self, path: str, kind: str, name: str, fingerprint: str, arguments: Any = None) -> Step | None:
-        """The step recorded at `path`, or None. Raises Diverged when it is another step than is asked for;
-        `arguments` (JSON) are what the code asks with, for whoever must compare.
-        """
-        self.go_on_only_if_running()
-        self.visited.add(path)
-        step = self.steps.get(path)
-        asked = f"{kind} {name}"
-        if step is None:
-            self._refuse_below_ended(path, asked, arguments)
-            self._begin_only_if_staying()
-            return None
-        if (step.kind, step.name) != (kind, name):
-            raise self.stop(self._diverged(step, f"{step.kind} {step.name}", asked, arguments))
-        if step.fingerprint != fingerprint:
-            raise self.stop(self._diverged(step, f"{asked} with other arguments", asked, arguments))
-        return step
-
-    def _refuse_below_ended(self, path: str, asked: str, arguments: Any) -> None:
-        """A branch that has ended begins nothing more: its code has changed."""
-        for below, name in self.ended_branches.items():
-            if path.startswith(below):
-                raise self.stop(Diverged(path, f"the end of branch {name}", asked, asked_arguments=arguments))
-
-    def check_branch_visited(self, branch: Step) -> None:
-        """On replay of a branch that had ended: every step recorded in it was asked for again."""
-        below = f"{branch.path}/"
-        for inner, step in self.steps.items():
-            own = inner.startswith(below) and inner.removeprefix(below).isdecimal()
-            if own and inner not in self.visited:
-                raise self.stop(
-                    Diverged(inner, f"{step.kind} {step.name}", f"the end of branch {branch.name}")
-                )
-
-    def _diverged(self, step: Step, recorded: str, asked: str, arguments: Any) -> Diverged:
-        kept = step.arguments
-        return Diverged(step.path, recorded, asked, recorded_arguments=kept, asked_arguments=arguments)
-
-    def check_all_visited(self) -> None:
-        """At the end: every recorded top-level step was asked for again, or the code has changed."""
-        for path, step in self.steps.items():
-            if "/" in path or "~" in path or step.kind == "patch":
-                continue  # a change that the code no longer asks about is in every run by now
-            if path not in self.visited:
-                raise self.stop(Diverged(path, f"{step.kind} {step.name}", "the end of the workflow"))
-
-    def furthest(self, below: str) -> int:
-        """The number of the last act on record below `below` (empty: at the top) as the turn began."""
-        if self._furthest is None:
-            self._furthest = {}
-            for path in self._recorded:
-                while path:
-                    path, _, last = path.rpartition("/")
-                    where = f"{path}/" if path else ""
-                    if last.isdecimal():
-                        self._furthest[where] = max(self._furthest.get(where, 0), int(last))
-        return self._furthest.get(below, 0)
-
-    def stop(self, reason: Stop) -> Stop:
-        """Remember why the turn ends, so that code which swallows it gets it again at its next call."""
-        lane = self.lanes.current()
-        if lane is not None and isinstance(reason, OF_ONE_BRANCH):
-            lane.stopped = lane.stopped or reason
-        else:
-            self.stopped = self.stopped or reason
-        return reason
-
-    def go_on_only_if_running(self) -> None:
-        """Raise the reason again when the turn, or the branch that asks, has ended already."""
-        if self.stopped is not None:
-            raise self.stopped
-        self.lanes.go_on_only_if_running()
-        if self.asked_to:
-            raise self.stop(Controlled(self.asked_to))
-
-    def _begin_only_if_staying(self) -> None:
-        if workers.leaving():
-            raise self.stop(HandedOver("this worker was asked to end"))
-
-    def taken_over(self, step: Step) -> bool:
-        """Whether `step` was started under an earlier lease, by a turn that never told how it ended."""
-        return step.epoch != self.run.lease_epoch
-
-    @contextmanager
-    def needing_the_database(self) -> Iterator[None]:
-        """Around what the engine itself reads and locks: a lost connection ends the turn, never the run."""
-        try:
-            yield
-        except (OperationalError, InterfaceError) as error:
-            raise self.stop(Unreachable(f"{self.run.id}: {error}")) from error
 
     # Changing it
 
@@ -244,9 +115,9 @@ class Turn:
         """`step` has a new state: write it and its history with the next commit."""
         self.pending.steps[step.id] = step
         self.pending.step_history.append(
-            checkpoint.history_values(
+            columns.history_values(
                 step,
-                checkpoint.STEP_HISTORY,
+                columns.STEP_HISTORY,
                 kind=kind,
                 actor=self.actor,
                 at=self.clock.now(),
@@ -409,19 +280,11 @@ class Turn:
         if known and step.id not in pending.steps:
             self._put_back(step)
             return
-        pending.steps.pop(step.id, None)
-        pending.step_history = [row for row in pending.step_history if row[0] != step.id]
-        pending.entries = [entry for entry in pending.entries if entry.step_id != step.id]
-        for call in [call for call in pending.calls.values() if call.step_id == step.id]:
-            del pending.calls[call.id]
-            pending.new_calls.discard(call.id)
-            pending.errands.pop(call.id, None)
-            pending.new_errands.discard(call.id)
+        was_new = step.id in pending.new_steps
+        pending.forget(step)
         self.open_calls.pop(step.id, None)
         del self.steps[step.path]
-        if step.id in pending.new_steps:
-            pending.new_steps.discard(step.id)
-        elif known:
+        if known and not was_new:
             self.steps[step.path] = Step.objects.get(pk=step.id)
 
     def _put_back(self, step: Step) -> None:
@@ -490,7 +353,7 @@ class Turn:
 
     def _written(self, fence: Fence, sealed: list[journal.Sealed], *, last: bool) -> bool:
         try:
-            return checkpoint.write(fence, self._writes(sealed))
+            return checkpoint.write(fence, self.pending.writes(sealed))
         except OperationalError as error:
             # Inside a transaction there is nothing to try again: all of it is gone.
             if last or connection.in_atomic_block:
@@ -521,57 +384,14 @@ class Turn:
         self.lease_ends = began + (lease or 0.0)
         self.pending = Pending()
 
-    def _writes(self, sealed: list[journal.Sealed]) -> list[Write]:
-        pending, values = self.pending, checkpoint.values_of
-        steps = [step for step in pending.steps.values() if step.id not in pending.new_steps]
-        new_steps = [step for step in pending.steps.values() if step.id in pending.new_steps]
-        calls = [call for call in pending.calls.values() if call.id not in pending.new_calls]
-        new_calls = [call for call in pending.calls.values() if call.id in pending.new_calls]
-        errands = [errand for errand in pending.errands.values() if errand.id not in pending.new_errands]
-        new_errands = [errand for errand in pending.errands.values() if errand.id in pending.new_errands]
-        history, stamp = checkpoint.STEP_HISTORY, checkpoint.HISTORY_STAMP
-        changes, call_changes = checkpoint.STEP_CHANGES, checkpoint.CALL_CHANGES
-        return [
-            Write(
-                Step, checkpoint.STEP_COLUMNS, inserts=[values(s, checkpoint.STEP_COLUMNS) for s in new_steps]
-            ),
-            Write(Step, changes, updates=[(s.id, *values(s, changes)) for s in steps]),
-            Write(checkpoint.STEP_HISTORY_TABLE, (*history, *stamp), inserts=pending.step_history),
-            Write(
-                checkpoint.RUN_HISTORY_TABLE, (*checkpoint.RUN_HISTORY, *stamp), inserts=pending.run_history
-            ),
-            Write(
-                ToolCall,
-                checkpoint.CALL_COLUMNS,
-                inserts=[values(c, checkpoint.CALL_COLUMNS) for c in new_calls],
-            ),
-            Write(ToolCall, call_changes, updates=[(c.id, *values(c, call_changes)) for c in calls]),
-            Write(
-                Errand,
-                checkpoint.ERRAND_COLUMNS,
-                inserts=[values(e, checkpoint.ERRAND_COLUMNS) for e in new_errands],
-            ),
-            Write(
-                Errand,
-                checkpoint.ERRAND_CHANGES,
-                updates=[(e.id, *values(e, checkpoint.ERRAND_CHANGES)) for e in errands],
-            ),
-            Write(
-                JournalEntry,
-                checkpoint.ENTRY_COLUMNS,
-                inserts=[values(entry, checkpoint.ENTRY_COLUMNS) for entry in sealed],
-            ),
-            *pending.others,
-        ]
-
     # The run itself
 
     def move_run(self, reason: str = "") -> dict[str, Any]:
         """After a transition of the run: its new state for `commit`, its history with it."""
         self.pending.run_history.append(
-            checkpoint.history_values(
+            columns.history_values(
                 self.run,
-                checkpoint.RUN_HISTORY,
+                columns.RUN_HISTORY,
                 kind="~",
                 actor=self.actor,
                 at=self.clock.now(),

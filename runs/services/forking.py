@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
-from runs import checkpoint, workflow
+from runs import columns, workflow
 from runs.actors import acting_as, plain_name
 from runs.checkpoint import own_transaction
 from runs.journal import Entry
@@ -103,10 +103,10 @@ def _copy_all(run: Run, kept: Sequence[Step], why: str, actor: str) -> None:
     copies = [_copy(step, run) for step in kept]
     Step.objects.bulk_create(copies)
     kinds = Step.history.model
-    names = checkpoint.STEP_HISTORY
+    names = columns.STEP_HISTORY
     kinds.objects.bulk_create(
         kinds(
-            **dict(zip(names, checkpoint.values_of(step, names), strict=True)),
+            **dict(zip(names, columns.values_of(step, names), strict=True)),
             history_date=run.created_at,
             history_type="+",
             history_change_reason=why,

@@ -7,14 +7,13 @@ from datetime import datetime
 from typing import Any
 
 from runs import journal
-from runs.checkpoint import (
+from runs.checkpoint import Write, insert
+from runs.columns import (
     ENTRY_COLUMNS,
     HISTORY_STAMP,
     RUN_HISTORY,
     RUN_HISTORY_TABLE,
-    Write,
     history_values,
-    insert,
     values_of,
 )
 from runs.journal import Entry, Head

@@ -10,9 +10,10 @@ from runs import cleanup, gate
 from runs.checkpoint import own_transaction
 from runs.lanes import Lane
 from runs.models import Step
+from runs.recall import OF_ONE_BRANCH
 from runs.states import STEP_ENDED, StepState
 from runs.stops import Diverged, NeedsAttention, Stop, Suspend
-from runs.turn import OF_ONE_BRANCH, Turn
+from runs.turn import Turn
 from tools.canonical import digest
 
 if TYPE_CHECKING:

@@ -99,7 +99,7 @@ def batch(turn: Turn, *, wakes: int | None = None) -> tuple[Fence, list[Write]]:
     changes = turn.move_run("goes to wait")
     sealed, head = journal.seal(turn.run.id, turn.head, turn.pending.entries, actor=turn.actor, at=turn.now())
     # Errands belong to calls of other queues: there are none here.
-    writes = [part for part in turn._writes(sealed) if part.inserts or part.updates]
+    writes = [part for part in turn.pending.writes(sealed) if part.inserts or part.updates]
     return turn._fence(head, None, changes, wakes), writes
 
 
