@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, cast
 
 from django.contrib import admin
-from django.db.models import Model, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
@@ -15,11 +15,13 @@ from django.utils.safestring import SafeString
 
 from runs import (
     actors,
-    schedule_admin,  # noqa: F401 - registers what is in it, as does the next
+    kept_admin,  # noqa: F401 - registers what is in it, as do the next two
+    schedule_admin,  # noqa: F401
     services,
     version_admin,  # noqa: F401
     views_control,
 )
+from runs.admin_window import Classed
 from runs.models import JournalEntry, Run, Step, Token, Worker
 from tools.preview import plain_text
 from tools.window import History, Window
@@ -27,22 +29,7 @@ from tools.window import History, Window
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
-TECHNICAL = "runs.view_technical"
 LINES = 20
-
-
-class Classed(Window):
-    """A window whose `technical` columns are for those alone who may see arguments and results."""
-
-    technical: ClassVar[Sequence[str]] = ()
-
-    def get_fields(self, request: HttpRequest, obj: Model | None = None) -> list[str]:
-        """Every column, those with content as readable text, without those not meant for this reader."""
-        seen = request.user.has_perm(TECHNICAL)
-        names = [field.name for field in self.opts.fields if field.name not in self.technical]
-        extra = [name for name in self.readonly_fields if name not in names]
-        hidden = [f"{name}_shown" for name in self.technical]
-        return names + [str(name) for name in extra if seen or name not in hidden]
 
 
 def _shown(value: Any) -> SafeString:

@@ -164,7 +164,7 @@ def overdue(approval: Approval, by: timedelta = timedelta(seconds=1)) -> Approva
 def hints(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The runs that workers were told about."""
     sent: list[str] = []
-    monkeypatch.setattr(messages, "send", lambda run_id, queue: sent.append(run_id))
+    monkeypatch.setattr(messages, "send", lambda run_id, queue, priority: sent.append(run_id))
     return sent
 
 

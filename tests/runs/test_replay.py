@@ -74,13 +74,13 @@ def _rows(run: RunRow) -> Any:
     return (run.head_seq, run.lease_epoch, list(run.steps.values_list("path", "state", "attempt")))
 
 
-@tool(effect="read")
+@tool(effect="read", name="replayed_look")
 def look(place: int) -> int:
     made.append(f"look {place}")
     return place * 10
 
 
-@tool(effect="irreversible")
+@tool(effect="irreversible", name="replayed_send")
 def send(place: int, *, key: IdempotencyKey) -> str:
     made.append(f"send {place}")
     return f"sent {place}"
@@ -133,7 +133,7 @@ class TestReplay:
             return str(run.tool(send, 2))
 
         report = replayed(start("r.fresh"))
-        assert (report.matches, report.goes_on) == (True, "it goes on with step 1, tool send")
+        assert (report.matches, report.goes_on) == (True, "it goes on with step 1, tool replayed_send")
         assert made == []
 
     def test_other_arguments_are_shown_side_by_side(self) -> None:
@@ -173,7 +173,7 @@ class TestReplay:
 
         again("r.ended", fewer)
         left_out = replayed(run).divergence
-        assert left_out and (left_out.path, left_out.recorded.what) == ("2", "tool look")
+        assert left_out and (left_out.path, left_out.recorded.what) == ("2", "tool replayed_look")
         assert left_out.asked.what == "the end of the workflow"
 
         def more(run: Run, case: dict[str, Any]) -> str:
@@ -183,7 +183,7 @@ class TestReplay:
 
         again("r.ended", more)
         too_many = replayed(run).divergence
-        assert too_many and (too_many.path, too_many.asked.what) == ("3", "tool look")
+        assert too_many and (too_many.path, too_many.asked.what) == ("3", "tool replayed_look")
         assert too_many.recorded.what.startswith("the end of the workflow")
 
     def test_an_ended_run_must_come_to_its_output_again(self) -> None:
@@ -482,7 +482,7 @@ class TestAgents:
         made.clear()
         report = replayed(run)
         assert report.matches, report.sentence
-        assert report.goes_on == "it goes on at step 1/tool:2.1, tool send, which is held"
+        assert report.goes_on == "it goes on at step 1/tool:2.1, tool replayed_send, which is held"
         assert (report.steps, asked, made) == (5, [1, 2], [])
 
 

@@ -44,7 +44,9 @@ def test_every_state_has_a_line(state: str) -> None:
 
 def test_a_decision_names_who_and_what_happens_otherwise() -> None:
     line = status("waiting", waits=[wait()])
-    assert line == Status("for a decision: Pay 120 back", "Finance", T, LATER, "the run stops", "/a/")
+    assert line == Status(
+        "for a decision: Pay 120 back", "Finance", T, LATER, "the run stops", "/a/", act="Review now"
+    )
 
 
 def test_whoever_may_not_decide_gets_no_link() -> None:

@@ -358,7 +358,7 @@ class TestAttention:
         run = a_run("test.sleeps")
         response = omar.post(reverse("runs:resume", args=[run.pk]), {"reason": "hurry"})
         assert response.status_code == 409
-        assert "only a run that needs attention" in response.content.decode()
+        assert "is waiting" in response.content.decode()
 
     def test_get_resumes_nothing(self, omar: Client, halted: RunRow) -> None:
         assert omar.get(reverse("runs:resume", args=[halted.pk])).status_code == 405

@@ -157,6 +157,7 @@ def test_pause_and_resume_again_and_again(world: Path) -> None:
     assert len(lines(world)) == len(set(lines(world))) == MANY, "each once"
 
 
+@pytest.mark.postgres  # on SQLite a process that is frozen while it writes keeps everybody from writing
 @pytest.mark.parametrize("verb", ["pause", "cancel"])
 def test_a_killed_worker_of_a_run_that_was_asked(world: Path, verb: str) -> None:
     run = start("p.loop")
