@@ -190,8 +190,8 @@ class TestCommand:
         [
             (["activate", "test.refund", "7", "--by", "omar", "--reason", WHY], 4),
             (["activate", "test.refund", "1", "--by", "nobody", "--reason", WHY], 4),
-            (["activate", "test.refund", "1", "--by", "omar", "--reason", " "], 5),
-            (["retire", "test.refund", "1", "--by", "omar", "--reason", WHY], 5),
+            (["activate", "test.refund", "1", "--by", "omar", "--reason", " "], 2),
+            (["retire", "test.refund", "1", "--by", "omar", "--reason", WHY], 6),
             (["start", "test.refund", "--by", "omar"], 5),
         ],
     )

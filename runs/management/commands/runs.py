@@ -10,12 +10,17 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from runs.cli import checking, control, looking, starting, telling
+from runs.cli import checking, control, looking, starting, telling, versions
 from runs.cli.answers import Answers, add_verbs, answering
-from runs.cli.people import person
-from runs.management import activating
 
-VERBS = [*starting.VERBS, *looking.VERBS, *control.VERBS, *telling.VERBS, *checking.VERBS]
+VERBS = [
+    *starting.VERBS,
+    *looking.VERBS,
+    *control.VERBS,
+    *telling.VERBS,
+    *checking.VERBS,
+    *versions.VERBS,
+]
 
 
 class Command(BaseCommand):
@@ -24,13 +29,9 @@ class Command(BaseCommand):
     help = "Start runs, look at them, control them, and check them against the code."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        activating.add_verbs(add_verbs(parser, VERBS))
+        add_verbs(parser, VERBS)
 
     def handle(self, *args: Any, **options: Any) -> None:
         answers = Answers(self.stdout, self.stderr, as_json=options["json"])
         with answering(answers):
-            if options["verb"] in activating.VERBS:
-                actor = f"user:{person(options['by']).get_username()}"
-                self.stdout.write(activating.change(options["verb"], options, actor))
-            else:
-                options["act"](answers, options)
+            options["act"](answers, options)
