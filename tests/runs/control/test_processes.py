@@ -31,7 +31,7 @@ pytestmark = [
 ]
 CONTEXT = multiprocessing.get_context("fork")
 DEAD = 86
-MANY = 60
+MANY = 300
 
 
 @pytest.fixture
