@@ -178,6 +178,14 @@ class Reply(Body):
     value: Any = Field(description="As the question's schema says.")
 
 
+class CallTool(Body):
+    """A tool to call, once, as a run of its own."""
+
+    tool: str = Field(max_length=64, description="The name of the tool.")
+    arguments: dict[str, Any] = Field(default={}, description="As the tool's contract says.")
+    intent: str = Field(default="", max_length=2000, description="Why; a reviewer reads it.")
+
+
 class Settle(Body):
     """What became of a tool call whose outcome was unknown."""
 

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from django.urls import reverse
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from runs import services as runs
 from runs.api import problems
-from runs.api.answers import CallOut
-from runs.api.bodies import Page, Settle, read_body, read_query
-from runs.api.callers import Need, actor_of, sees_technical
+from runs.api.answers import CallOut, RunOut
+from runs.api.bodies import CallTool, Page, Settle, read_body, read_query
+from runs.api.callers import Need, actor_of, door_of, sees_technical
 from runs.api.door import Door, answer, operation
 from runs.api.kept import once
 from runs.api.pages import Listed, keyset, next_page
-from runs.scopes import CALLS_READ
+from runs.scopes import CALLS_READ, RUNS_START
 from tools import services
+from tools.contract import InvalidArguments
 from tools.models import CallState, ToolCall
+from tools.registry import UnknownTool
 
 
 def _not_unknown(error: services.NotUnknown, view: Door) -> Response:
@@ -25,6 +29,11 @@ def _not_unknown(error: services.NotUnknown, view: Door) -> Response:
     return problems.problem(409, "conflict", str(error), **standing)
 
 
+def _misfit(error: InvalidArguments, view: Door) -> Response:
+    places = [problems.Place(place="arguments", problem=said) for said in error.problems]
+    return problems.problem(422, "invalid", str(error), errors=places)
+
+
 def _refused(error: services.SettlementRefused, view: Door) -> Response:
     return problems.problem(409, "conflict", str(error), state=CallState.UNKNOWN.value)
 
@@ -32,12 +41,17 @@ def _refused(error: services.SettlementRefused, view: Door) -> Response:
 problems.register(services.CallNotFound, lambda error, view: problems.problem(404, "not_found", str(error)))
 problems.register(services.NotUnknown, _not_unknown)
 problems.register(services.SettlementRefused, _refused)
+problems.register(UnknownTool, lambda error, view: problems.problem(404, "not_found", str(error)))
+problems.register(InvalidArguments, _misfit)
 
 
-class UnknownCalls(Door):
-    """Tool calls in doubt."""
+class Calls(Door):
+    """Tool calls: those in doubt, and one more."""
 
-    needs = {"GET": Need("tools.view_toolcall", CALLS_READ)}
+    needs = {
+        "GET": Need("tools.view_toolcall", CALLS_READ),
+        "POST": Need("runs.start_run", RUNS_START),
+    }
 
     @operation("list_unknown_calls", "List calls in doubt", Listed[CallOut], query=Page, tag="tool calls")
     def get(self, request: Request) -> Response:
@@ -49,6 +63,33 @@ class UnknownCalls(Door):
         )
         items = [CallOut.of(call, technical=technical) for call in shown]
         return answer(Listed[CallOut](items=items, next=next_page(request, cursor=cursor)))
+
+    @operation(
+        "call_tool",
+        "Call a tool",
+        RunOut,
+        status=201,
+        takes=CallTool,
+        refuses=[404],
+        example={"tool": "get_invoice", "arguments": {"number": "17"}, "intent": "Look at invoice 17"},
+        tag="tool calls",
+    )
+    def post(self, request: Request) -> Response:
+        """Calls one tool as a run of its own: on record, retried by its effect, and through the gate like any
+        other call. The answer is the run, which may wait for a person.
+        """
+        body = read_body(request, CallTool)
+        return once(request, lambda: self._call(request, body))
+
+    def _call(self, request: Request, body: CallTool) -> Response:
+        run = runs.call_tool(
+            body.tool,
+            body.arguments,
+            actor=actor_of(request),
+            intent=body.intent,
+            source=door_of(request),
+        )
+        return answer(RunOut.of(run), 201, location=reverse("api:run", args=[run.pk]))
 
 
 class Settlement(Door):

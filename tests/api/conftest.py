@@ -51,7 +51,8 @@ def fresh_rates() -> Iterator[None]:
 def workflows(installed_tools: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Small workflows: held, asking, waiting, asleep, broken, in doubt, and one that just ends."""
     monkeypatch.setattr(messages, "send", lambda run_id, queue, *more: True)
-    monkeypatch.setattr(workflow, "_registry", {})
+    built_in = {key: each for key, each in workflow._registry.items() if each.built_in}
+    monkeypatch.setattr(workflow, "_registry", built_in)
     with registry.scratch():
         _declare()
         yield
@@ -206,7 +207,9 @@ class World:
 @pytest.fixture
 def world(people: dict[str, User], monkeypatch: pytest.MonkeyPatch) -> World:
     """A run of each workflow, as far as it goes, and a schedule."""
-    made = World({name: a_run(name) for name, _ in list(workflow._registry) if name != "test.wires"})
+    made = World(
+        {each.name: a_run(each.name) for each in workflow.all_workflows() if each.name != "test.wires"}
+    )
     with monkeypatch.context() as patched:
         patched.setattr(gate, "_installed", OpenGate())
         made.runs["test.wires"] = a_run("test.wires")

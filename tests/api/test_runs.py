@@ -316,6 +316,20 @@ class TestWords:
         assert late.status_code == 409
         assert (late.json()["state"], late.json()["changed_by"]) == ("failed", "user:omar")
 
+    def test_one_tool_call_is_a_run_of_its_own(self, machine: Caller, world: World) -> None:
+        asked = {"tool": "look_up", "arguments": {"note": "x"}, "intent": "See whether it is there"}
+        done = machine.post("calls", asked)
+        assert done.status_code == 201, done.content
+        run = Run.objects.get(pk=done.json()["id"])
+        assert (run.workflow, run.intent) == ("holdpoint.call", "See whether it is there")
+        assert done["Location"].endswith(run.pk)
+        before = Run.objects.count()
+        assert machine.post("calls", {"tool": "nothing"}).status_code == 404
+        wrong = machine.post("calls", asked | {"arguments": {"colour": 1}})
+        assert wrong.status_code == 422
+        assert wrong.json()["errors"][0]["place"] == "arguments"
+        assert Run.objects.count() == before
+
     def test_schedules_and_workflows_are_listed(self, machine: Caller, world: World) -> None:
         assert [each["name"] for each in machine.get("schedules").json()["items"]] == ["nightly"]
         shown = {each["name"]: each for each in machine.get("workflows").json()["items"]}
