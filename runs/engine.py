@@ -219,6 +219,7 @@ def _end(turn: Turn, transition: str, *, kind: str = "", sentence: str = "", **v
     else:
         cleanup.close_what_is_open(turn, with_cleanup=True)
         turn.commit(lease=None, changes=changes)
+    run.childless = not any(step.is_child for step in turn.steps.values())
     endings.ended(run)
     return Outcome.ENDED
 

@@ -298,6 +298,9 @@ class Run(StateModel):
     def cancel(self) -> None:
         """It was stopped before its end."""
 
+    #: Known of a run whose steps are at hand: it has started no other.
+    childless = False
+
     # Properties
 
     @property

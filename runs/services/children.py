@@ -103,6 +103,8 @@ def settle_family(run: Run) -> None:
     """
     if run.parent_id:
         tell_parent(run.id)
+    if run.childless:
+        return
     steps = _given_up().filter(run=run)
     for step_id in list(steps.values_list("id", flat=True)):
         cancel_given_up(step_id)

@@ -94,9 +94,10 @@ class TestSchedule:
 
     def test_a_crontab_that_was_missed_too(self) -> None:
         made = schedule(crontab=CrontabSchedule.objects.create(), next_at=due(minutes=60 * 24 * 40))
+        before = db_now().replace(second=0, microsecond=0)
         assert timers.start_scheduled_runs() == 1
         made.refresh_from_db()
-        assert made.last_at == db_now().replace(second=0, microsecond=0)
+        assert before <= made.last_at <= db_now()
 
     def test_a_moment_is_left_out_while_the_last_run_goes_on(self) -> None:
         made = schedule(next_at=due())
