@@ -16,8 +16,8 @@ from django.db.models import Max
 from approvals.declared import Declaration, all_declared
 from approvals.models import Policy, PolicyQuerySet
 from runs import actors
-from runs.checkpoint import own_transaction
 from runs.clock import db_now
+from runs.turns.checkpoint import own_transaction
 
 log = logging.getLogger(__name__)
 

@@ -24,12 +24,12 @@ from approvals.refusals import (
 from approvals.requests import new_request
 from approvals.states import ApprovalState, ReasonCode, Verdict
 from runs import actors
-from runs.checkpoint import own_transaction
 from runs.clock import db_now
 from runs.gate import Next, ProposedCall
 from runs.journal import Entry
 from runs.models import Run
 from runs.services import append_entries, lock_run, wake
+from runs.turns.checkpoint import own_transaction
 from tools.canonical import new_id, normalise
 from tools.contract import Preview
 

@@ -13,9 +13,10 @@ from django.db.migrations.executor import MigrationExecutor
 from django.db.models import Count, Max
 
 from ops import health
-from runs import journal, workers, workflow
+from runs import journal, workflow
 from runs.clock import db_now
 from runs.code import digest_of
+from runs.crew import workers
 from runs.models import Run, Worker
 from runs.services.activation import versions_not_as_activated
 from runs.states import RUN_ENDED, RunState

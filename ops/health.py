@@ -5,7 +5,7 @@ import logging
 from celery import current_app
 from django.db import DatabaseError, connection
 
-from runs.workers import anyone_listens_to
+from runs.crew.workers import anyone_listens_to
 
 logger = logging.getLogger(__name__)
 

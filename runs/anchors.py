@@ -20,10 +20,10 @@ from typing import Any
 from django.conf import settings
 from django.db import IntegrityError
 
-from runs.checkpoint import own_transaction
 from runs.clock import db_now
 from runs.journal import Break, hash_of, signing_key
 from runs.models import Anchor, JournalEntry
+from runs.turns.checkpoint import own_transaction
 from tools.canonical import canonical
 
 #: Entries younger than this may have neighbours whose transaction has not ended: they wait for the next one.

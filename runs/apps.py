@@ -13,14 +13,15 @@ class RunsConfig(AppConfig):
     def ready(self) -> None:
         """Find the users' workflows and agents, and follow the life of worker processes."""
         # Models can be imported only now.
-        from runs import agent, endings, questions, services, waits, worker_life, workflow
+        from runs import agent, endings, questions, services, waits, workflow
+        from runs.crew import life
         from tools import ports
 
-        # Of what it brings only crontabs are shown: see runs.schedule_admin.
+        # Of what it brings only crontabs are shown: see runs.admin.schedules.
         apps.get_app_config("django_celery_beat").verbose_name = "Clock"
         workflow.discover()
         agent.discover()
-        worker_life.connect()
+        life.connect()
         post_migrate.connect(services.note_versions, sender=self, dispatch_uid="runs.note_versions")
         endings.listen("runs.places", services.hand_on)
         endings.listen("runs.family", services.settle_family)

@@ -12,7 +12,7 @@ from typing import Any
 
 from django.conf import settings
 
-from runs.checkpoint import Write
+from runs.turns.checkpoint import Write
 from runs.values import not_yet_written, read_bytes
 from tools.canonical import NotJson, compact, normalise
 

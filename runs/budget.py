@@ -16,7 +16,7 @@ from runs.stops import NeedsAttention
 
 if TYPE_CHECKING:
     from runs.agent import AgentDefinition
-    from runs.turn import Turn
+    from runs.turns.turn import Turn
 
 #: Which measures are looked at before a new step of a kind.
 MEASURES_OF = {"tool": ("tool_calls", "retries"), "model": ("model_requests", "tokens", "cost_usd")}

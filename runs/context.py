@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from runs.agent import AgentDefinition
 from runs.artifacts import Kept, checked_name, content_of
-from runs.lanes import Lane
 from runs.steps.agent import run_agent_step
 from runs.steps.artifact import keep_artifact, newest, read_artifact
 from runs.steps.branch import Later, gather, race, run_branch
@@ -25,7 +24,8 @@ from runs.steps.restart import restart
 from runs.steps.tool import run_tool
 from runs.steps.value import record_value
 from runs.steps.wait import sleep_until
-from runs.turn import Turn
+from runs.turns.lanes import Lane
+from runs.turns.turn import Turn
 from runs.typed import typed
 from tools.canonical import normalise
 from tools.contract import Tool

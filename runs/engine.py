@@ -7,11 +7,11 @@ import traceback
 from enum import StrEnum
 from typing import Any
 
-from runs import cleanup, endings, gate, lease, messages, workers, workflow
+from runs import endings, gate, messages, workflow
 from runs.actors import acting_as, plain_name
-from runs.checkpoint import own_transaction
 from runs.code import digest_of
 from runs.context import Run
+from runs.crew import workers
 from runs.gate import Next, Rejected
 from runs.models import CLEAN_UP
 from runs.states import RunState
@@ -27,7 +27,9 @@ from runs.stops import (
     Suspend,
     Unreachable,
 )
-from runs.turn import Turn
+from runs.turns import cleanup, lease
+from runs.turns.checkpoint import own_transaction
+from runs.turns.turn import Turn
 from runs.workflow import Workflow
 
 logger = logging.getLogger(__name__)

@@ -12,8 +12,9 @@ from django.db.models import Count, Min, OuterRef, Q, QuerySet, Subquery, Sum
 from django.db.models.fields.json import KT
 from django.db.models.functions import Coalesce
 
-from runs import actors, workers, workflow
+from runs import actors, workflow
 from runs.acts import as_tree
+from runs.crew import workers
 from runs.family import Family, family_of, waits_in_family
 from runs.models import Errand, ErrandState, JournalEntry, Run, Step
 from runs.states import RunState

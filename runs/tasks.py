@@ -6,7 +6,9 @@ from typing import Any
 
 from celery import shared_task
 
-from runs import engine, performing, timers, workers
+from runs import engine, timers
+from runs.crew import workers
+from runs.errands import performing
 
 
 @shared_task(ignore_result=True)

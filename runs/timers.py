@@ -13,9 +13,10 @@ from typing import Any, TypeVar
 
 from django.db.models import Q, QuerySet
 
-from runs import anchors, retention, services, workers
+from runs import anchors, retention, services
 from runs.actors import CARETAKER, acting_as
 from runs.clock import db_now, ticks
+from runs.crew import workers
 from runs.models import Errand, ErrandState, Run
 from runs.states import RunState
 

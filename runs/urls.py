@@ -1,7 +1,7 @@
 from django.urls import path, register_converter
 from django.urls.converters import StringConverter
 
-from runs import views, views_artifacts, views_budget, views_control, views_questions
+from runs.views import artifacts, budget, control, questions, runs
 
 
 class RunId(StringConverter):
@@ -25,7 +25,7 @@ class KeptId(StringConverter):
 class Verb(StringConverter):
     """What people do with runs."""
 
-    regex = "|".join(views_control.WORDS)
+    regex = "|".join(control.WORDS)
 
 
 register_converter(RunId, "run_id")
@@ -34,20 +34,20 @@ register_converter(QuestionId, "question_id")
 register_converter(KeptId, "kept_id")
 app_name = "runs"
 urlpatterns = [
-    path("runs/", views.run_list, name="list"),
-    path("runs/<run_id:run_id>/", views.run, name="run"),
-    path("runs/several/", views_control.several, name="several"),
-    path("runs/<run_id:run_id>/control/<verb:verb>/", views_control.control, name="control"),
-    path("runs/<run_id:run_id>/resume/", views.resume, name="resume"),
-    path("runs/<run_id:run_id>/grant/", views_budget.grant, name="grant"),
+    path("runs/", runs.run_list, name="list"),
+    path("runs/<run_id:run_id>/", runs.run, name="run"),
+    path("runs/several/", control.several, name="several"),
+    path("runs/<run_id:run_id>/control/<verb:verb>/", control.control, name="control"),
+    path("runs/<run_id:run_id>/resume/", runs.resume, name="resume"),
+    path("runs/<run_id:run_id>/grant/", budget.grant, name="grant"),
     path(
         "runs/<run_id:run_id>/questions/<question_id:step_id>/",
-        views_questions.question,
+        questions.question,
         name="question",
     ),
     path(
         "runs/<run_id:run_id>/artifacts/<kept_id:artifact_id>/",
-        views_artifacts.artifact,
+        artifacts.artifact,
         name="artifact",
     ),
 ]

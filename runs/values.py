@@ -7,10 +7,10 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from runs.checkpoint import Write
 from runs.models import Blob, Step
 from runs.stops import NeedsAttention
-from runs.turn import Turn
+from runs.turns.checkpoint import Write
+from runs.turns.turn import Turn
 from tools.canonical import MAX_BYTES, Json, compact
 
 BLOB = ("digest", "content", "size", "created_at")

@@ -12,7 +12,8 @@ from approvals.services import decide
 from examples.support_desk import loading
 from examples.support_desk.demo_shop import DEMO_SHOP
 from ops.launch.processes import wait_until
-from runs import engine, services, workers, workflow
+from runs import engine, services, workflow
+from runs.crew import workers
 from runs.gate import Next
 from runs.models import Run, VersionState, WorkflowVersion
 

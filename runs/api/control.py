@@ -18,7 +18,7 @@ from runs.api.door import Door, answer, operation
 from runs.api.kept import once, once_each
 from runs.api.runs import found_run
 from runs.models import Run
-from runs.replay import replay_run
+from runs.replays.replay import replay_run
 from runs.scopes import RUNS_CONTROL
 
 CONTROL = Need("runs.control_run", RUNS_CONTROL)

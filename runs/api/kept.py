@@ -15,10 +15,10 @@ from rest_framework.response import Response
 
 from runs.api.callers import actor_of
 from runs.api.problems import Refused
-from runs.checkpoint import own_transaction
 from runs.clock import db_now
 from runs.models import KeptAnswer
 from runs.services.forgetting import KEPT_FOR
+from runs.turns.checkpoint import own_transaction
 from tools.canonical import digest
 
 HEADER = "Idempotency-Key"

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from runs import golden
 from runs.cli import people
 from runs.cli.answers import Answers, Exit, Verb, ended_badly, no
 from runs.models import Run
-from runs.replay import Report, replay, replay_run
-from runs.side_by_side import side_by_side
+from runs.replays import golden
+from runs.replays.replay import Report, replay, replay_run
+from runs.replays.side_by_side import side_by_side
 from runs.states import RUN_ENDED
 
 QUIET = 2.0  # seconds without a line of progress

@@ -7,11 +7,11 @@ from django.contrib.auth import get_user_model
 
 from runs import workflow
 from runs.actors import acting_as, plain_name, username_of
-from runs.checkpoint import own_transaction
 from runs.clock import db_now
 from runs.code import digest_of
 from runs.models import VersionState, WorkflowVersion
 from runs.services.record import NotPossible, said_why
+from runs.turns.checkpoint import own_transaction
 from runs.workflow import Workflow
 
 PERMISSION = "runs.activate_workflow"

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from runs import actors, questions
 from runs.actors import acting_as, plain_name
-from runs.checkpoint import own_transaction
 from runs.clock import db_now
 from runs.journal import Entry
 from runs.models import JournalEntry, Run, Step
 from runs.services.record import NotFound, NotPossible, append_entries, lock_run
 from runs.services.waking import wake
 from runs.states import StepState
+from runs.turns.checkpoint import own_transaction
 from runs.typed import Misfit, problems
 from tools.canonical import NotJson, digest, normalise
 

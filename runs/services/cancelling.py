@@ -8,7 +8,6 @@ from django.db import transaction
 
 from runs import endings, gate, workflow
 from runs.actors import acting_as, plain_name
-from runs.checkpoint import own_transaction
 from runs.clock import db_now
 from runs.journal import Entry
 from runs.models import Errand, ErrandState, Run
@@ -17,6 +16,7 @@ from runs.services.control import make_ready, save_with
 from runs.services.record import lock_run, said_why
 from runs.services.standing import must_allow, was_cancelling
 from runs.states import RunState
+from runs.turns.checkpoint import own_transaction
 from runs.workflow import UnknownWorkflow
 
 

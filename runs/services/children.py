@@ -11,7 +11,6 @@ from typing import Any
 from django.db.models import Q, QuerySet
 
 from runs.actors import acting_as
-from runs.checkpoint import own_transaction
 from runs.clock import db_now
 from runs.journal import Entry
 from runs.models import Run, Step
@@ -19,6 +18,7 @@ from runs.services.cancelling import cancel_run
 from runs.services.record import NotFound, NotPossible, append_entries, lock_run
 from runs.services.waking import wake
 from runs.states import RUN_ENDED, RunState, StepState
+from runs.turns.checkpoint import own_transaction
 from tools.canonical import digest
 
 KIND = "child"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from runs.actors import acting_as, plain_name
-from runs.checkpoint import own_transaction
 from runs.clock import db_now
 from runs.journal import Entry
 from runs.models import Run
@@ -11,6 +10,7 @@ from runs.services.places import line_up
 from runs.services.record import append_entries, lock_run, said_why
 from runs.services.standing import must_allow, was_cancelling
 from runs.states import RunState
+from runs.turns.checkpoint import own_transaction
 
 
 def pause_run(run_id: str, *, actor: str, reason: str) -> Run:

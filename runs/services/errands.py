@@ -9,16 +9,17 @@ from typing import Any
 
 from django.conf import settings
 
-from runs import messages, outcomes
+from runs import messages
 from runs.actors import acting_as
-from runs.checkpoint import own_transaction
 from runs.clock import db_now, ticks
+from runs.errands import outcomes
+from runs.errands.outcomes import Outcome
 from runs.journal import Entry
 from runs.models import CLEAN_UP, Errand, ErrandState, Run, Step
-from runs.outcomes import Outcome
 from runs.services.record import append_entries, lock_run
 from runs.services.waking import wake
 from runs.states import RunState
+from runs.turns.checkpoint import own_transaction
 from tools import services as calls
 from tools.models import CallState, ToolCall
 from tools.states import sources_of

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
-from runs import columns, workflow
+from runs import workflow
 from runs.actors import acting_as, plain_name
-from runs.checkpoint import own_transaction
 from runs.journal import Entry
 from runs.models import Artifact, Run, Step
 from runs.services.activation import choose_version
@@ -17,6 +16,8 @@ from runs.services.record import NotPossible, append_entries, lock_run, said_why
 from runs.services.standing import must_allow
 from runs.services.start import new_run
 from runs.states import StepState
+from runs.turns import columns
+from runs.turns.checkpoint import own_transaction
 from tools.canonical import digest, new_id
 
 _DONE = (StepState.SUCCEEDED, StepState.FAILED, StepState.REFUSED)

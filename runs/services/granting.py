@@ -6,12 +6,12 @@ from collections.abc import Mapping
 
 from runs.actors import acting_as, plain_name
 from runs.budget import WORDS
-from runs.checkpoint import own_transaction
 from runs.journal import Entry
 from runs.models import Run
 from runs.services.control import let_go_on
 from runs.services.record import NotPossible, append_entries, lock_run
 from runs.states import RunState
+from runs.turns.checkpoint import own_transaction
 
 MOST = 1_000_000
 

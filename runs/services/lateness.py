@@ -8,11 +8,11 @@ from datetime import datetime
 from django.db.models import QuerySet
 
 from runs.actors import current
-from runs.checkpoint import own_transaction
 from runs.clock import db_now
 from runs.journal import Entry
 from runs.models import Run
 from runs.services.record import append_entries, lock_run
+from runs.turns.checkpoint import own_transaction
 
 logger = logging.getLogger(__name__)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from runs.actors import acting_as, plain_name
-from runs.checkpoint import own_transaction
 from runs.clock import db_now
 from runs.journal import Entry
 from runs.models import Message, Run, Step
@@ -13,6 +12,7 @@ from runs.services.record import NotPossible, append_entries, lock_run
 from runs.services.waking import wake
 from runs.states import RunState, StepState
 from runs.steps.message import NAME, InvalidMessage
+from runs.turns.checkpoint import own_transaction
 from runs.typed import problems
 from tools.canonical import NotJson, digest, new_id, normalise
 

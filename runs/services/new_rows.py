@@ -7,8 +7,10 @@ from datetime import datetime
 from typing import Any
 
 from runs import journal
-from runs.checkpoint import Write, insert
-from runs.columns import (
+from runs.journal import Entry, Head
+from runs.models import JournalEntry, Run
+from runs.turns.checkpoint import Write, insert
+from runs.turns.columns import (
     ENTRY_COLUMNS,
     HISTORY_STAMP,
     RUN_HISTORY,
@@ -16,8 +18,6 @@ from runs.columns import (
     history_values,
     values_of,
 )
-from runs.journal import Entry, Head
-from runs.models import JournalEntry, Run
 
 RUN_COLUMNS = tuple(str(field.column) for field in Run._meta.concrete_fields)
 AT_ONCE = 20  # runs of one statement: PostgreSQL takes 65,535 parameters, and plans one statement a number

@@ -17,13 +17,13 @@ from django.db.models import Count, Q, QuerySet
 
 from runs import messages, workflow
 from runs.actors import acting_as, current
-from runs.checkpoint import own_transaction
 from runs.clock import db_now
 from runs.journal import Entry
 from runs.messages import HINT_LOST_AFTER
 from runs.models import Run
 from runs.services.record import append_entries, lock_run
 from runs.states import RUN_ENDED, RunState
+from runs.turns.checkpoint import own_transaction
 from runs.workflow import UnknownWorkflow, Workflow
 
 IN_LINE = (RunState.QUEUED, RunState.WAITING)

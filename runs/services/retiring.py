@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from runs import retention
 from runs.actors import current
-from runs.checkpoint import own_transaction
 from runs.clock import db_now
 from runs.journal import Entry
 from runs.models import Artifact, Blob, JournalEntry, Message, Run, Step
 from runs.services.record import NotPossible, append_entries, lock_run
+from runs.turns.checkpoint import own_transaction
 from tools.models import ToolCall
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from runs import gate
 from runs.actors import acting_as, plain_name
-from runs.checkpoint import own_transaction
 from runs.journal import Entry
 from runs.models import Run
 from runs.services.again import (
@@ -21,6 +20,7 @@ from runs.services.control import make_ready, save_with
 from runs.services.record import lock_run, said_why
 from runs.services.standing import must_allow
 from runs.states import STEP_ENDED
+from runs.turns.checkpoint import own_transaction
 
 GONE_BACK_OVER = "the run goes back over it"
 

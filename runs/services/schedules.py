@@ -14,11 +14,11 @@ from django_celery_beat.models import CrontabSchedule
 
 from runs import crontab
 from runs.actors import plain_name, username_of
-from runs.checkpoint import own_transaction
 from runs.clock import db_now
 from runs.models import Run, Schedule
 from runs.services.record import NotPossible
 from runs.services.start import QueueFull, start_run
+from runs.turns.checkpoint import own_transaction
 from runs.workflow import InvalidInput, UnknownWorkflow
 
 logger = logging.getLogger(__name__)

@@ -10,7 +10,6 @@ from django.conf import settings
 from django.db import IntegrityError
 
 from runs.actors import acting_as, plain_name
-from runs.checkpoint import own_transaction
 from runs.clock import db_now
 from runs.code import digest_of
 from runs.journal import Entry
@@ -21,6 +20,7 @@ from runs.services.new_rows import insert_runs
 from runs.services.places import is_limited, limit_key_of, line_up
 from runs.services.record import NotPossible
 from runs.states import RunState, look_of
+from runs.turns.checkpoint import own_transaction
 from runs.workflow import InvalidInput, Workflow
 from tools.canonical import digest, new_id, normalise
 

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from runs.actors import acting_as
-from runs.checkpoint import own_transaction
 from runs.clock import db_now
 from runs.messages import USUAL
 from runs.models import Run
 from runs.services.activation import choose_version
 from runs.services.new_rows import insert_runs
 from runs.services.start import draft_run, first_entry, refuse_if_full
+from runs.turns.checkpoint import own_transaction
 from runs.workflow import InvalidInput, Workflow
 
 

@@ -10,10 +10,10 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from runs import actors
-from runs.checkpoint import own_transaction
 from runs.clock import db_now
 from runs.models import Token
 from runs.scopes import SCOPES
+from runs.turns.checkpoint import own_transaction
 from tools.canonical import new_id
 
 if TYPE_CHECKING:

@@ -6,16 +6,17 @@ import random
 from datetime import datetime, timedelta
 from typing import Any
 
-from runs import messages, workers
+from runs import messages
 from runs.actors import current
-from runs.checkpoint import own_transaction
 from runs.clock import db_now
+from runs.crew import workers
 from runs.journal import Entry
 from runs.messages import HINT_LOST_AFTER, SUSPECTS
 from runs.models import Run, Step
 from runs.services.places import give_places, line_up
 from runs.services.record import append_entries, lock_run
 from runs.states import RunState, StepState
+from runs.turns.checkpoint import own_transaction
 
 MAX_CRASHES = 3
 LEASED = (RunState.RUNNING, RunState.PAUSING, RunState.CANCELLING)  # a worker may have it in these

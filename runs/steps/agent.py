@@ -14,7 +14,7 @@ from runs.models import Step
 from runs.states import StepState
 from runs.steps.proposal import Proposal
 from runs.steps.tool import review, run_tool
-from runs.turn import Turn
+from runs.turns.turn import Turn
 from runs.values import keep_result, recorded_result
 from tools.canonical import digest, normalise
 from tools.contract import Tool

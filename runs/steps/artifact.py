@@ -7,12 +7,12 @@ from typing import Any
 from django.db.models import Max
 
 from runs.artifacts import Content, Kept, NoSuchArtifact, read_content
-from runs.checkpoint import Write
 from runs.models import Artifact, Step
 from runs.states import StepState
 from runs.steps.value import record_value
 from runs.stops import NeedsAttention
-from runs.turn import Turn
+from runs.turns.checkpoint import Write
+from runs.turns.turn import Turn
 from runs.values import ContentLost, keep_bytes
 from tools.canonical import MAX_BYTES, digest, new_id
 

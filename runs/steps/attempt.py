@@ -5,15 +5,17 @@ from __future__ import annotations
 import time
 from functools import partial
 
-from runs import errands, outcomes, pace
+from runs.crew import pace
+from runs.errands import outcomes
+from runs.errands import sending as errands
+from runs.errands.outcomes import Outcome
 from runs.gate import Go, Refuse
 from runs.models import Step
-from runs.outcomes import Outcome
 from runs.steps.doubt import Seen, look, lost, may_arrive_until, settled_by_lookup
 from runs.steps.proposal import Proposal
 from runs.steps.record import close, give_up, leave_unknown, refuse, succeeded, wait
 from runs.stops import Suspend
-from runs.turn import MARGIN, SLOW, Turn
+from runs.turns.turn import MARGIN, SLOW, Turn
 from tools.canonical import new_id
 from tools.effects import Effect
 from tools.failures import Failure, FailureClass

@@ -6,14 +6,15 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from runs import cleanup, gate
-from runs.checkpoint import own_transaction
-from runs.lanes import Lane
+from runs import gate
 from runs.models import Step
-from runs.recall import OF_ONE_BRANCH
 from runs.states import STEP_ENDED, StepState
 from runs.stops import Diverged, NeedsAttention, Stop, Suspend
-from runs.turn import Turn
+from runs.turns import cleanup
+from runs.turns.checkpoint import own_transaction
+from runs.turns.lanes import Lane
+from runs.turns.recall import OF_ONE_BRANCH
+from runs.turns.turn import Turn
 from tools.canonical import digest
 
 if TYPE_CHECKING:

@@ -10,7 +10,6 @@ from typing import Any
 from django.db import IntegrityError
 
 from runs import workflow
-from runs.checkpoint import own_transaction
 from runs.journal import Entry
 from runs.models import Run, Step
 from runs.services.activation import choose_version
@@ -18,7 +17,8 @@ from runs.services.children import KIND
 from runs.services.start import new_run, once_of
 from runs.states import RunState, StepState
 from runs.stops import NeedsAttention, Suspend
-from runs.turn import LEASE, Turn
+from runs.turns.checkpoint import own_transaction
+from runs.turns.turn import LEASE, Turn
 from runs.workflow import UnknownWorkflow, Workflow
 from tools.canonical import digest, normalise
 

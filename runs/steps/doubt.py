@@ -9,7 +9,7 @@ from runs.models import Step
 from runs.steps.proposal import Proposal
 from runs.steps.record import close, leave_unknown, succeeded, wait
 from runs.stops import Suspend
-from runs.turn import Turn
+from runs.turns.turn import Turn
 from tools.effects import Effect
 from tools.failures import Failure
 from tools.models import ToolCall

@@ -6,11 +6,11 @@ import re
 from datetime import datetime, timedelta
 from typing import Any
 
-from runs.checkpoint import Write, own_transaction
 from runs.models import Message, Step
 from runs.states import StepState
 from runs.stops import Suspend
-from runs.turn import Turn
+from runs.turns.checkpoint import Write, own_transaction
+from runs.turns.turn import Turn
 from runs.typed import Misfit, Typed
 from tools.canonical import digest
 

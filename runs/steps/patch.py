@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from runs.states import StepState
-from runs.turn import Turn
+from runs.turns.turn import Turn
 from tools.canonical import digest
 
 KIND = "patch"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from runs.clock import ticks
 from runs.states import StepState
-from runs.turn import Turn
+from runs.turns.turn import Turn
 from tools.canonical import digest, normalise
 
 KIND = "progress"

@@ -9,7 +9,7 @@ from typing import Any
 from runs.gate import ProposedCall
 from runs.models import Step
 from runs.states import StepState
-from runs.turn import Turn
+from runs.turns.turn import Turn
 from tools.canonical import digest
 from tools.contract import Call, Tool
 

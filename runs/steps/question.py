@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from runs import questions
-from runs.checkpoint import own_transaction
 from runs.models import Step
 from runs.states import StepState
 from runs.steps.message import timed_out
 from runs.stops import Suspend
-from runs.turn import Turn
+from runs.turns.checkpoint import own_transaction
+from runs.turns.turn import Turn
 from runs.typed import Typed
 from tools.canonical import digest, normalise
 

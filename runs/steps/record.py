@@ -11,7 +11,7 @@ from runs.gate import Expired, Next, Refuse, Rejected
 from runs.models import Step
 from runs.states import StepState
 from runs.stops import NeedsAttention, Suspend
-from runs.turn import Turn
+from runs.turns.turn import Turn
 from runs.values import keep_result, recorded_result
 from tools.canonical import digest
 from tools.failures import Failure, FailureClass, Refused

@@ -10,7 +10,7 @@ from runs.journal import Entry
 from runs.models import Run
 from runs.services.start import new_run
 from runs.stops import Restarting
-from runs.turn import Turn
+from runs.turns.turn import Turn
 from runs.workflow import Workflow
 from tools.canonical import digest
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from runs import budget, gate
-from runs.checkpoint import own_transaction
 from runs.gate import Go, Hold, Refuse
 from runs.models import Step
 from runs.states import StepState
@@ -14,7 +13,8 @@ from runs.steps.doubt import LOOK_AGAIN, settled_by_lookup
 from runs.steps.proposal import Proposal, as_proposed, hook_call, new_step
 from runs.steps.record import give_up, outcome_of, refuse
 from runs.stops import Suspend
-from runs.turn import LEASE, Turn
+from runs.turns.checkpoint import own_transaction
+from runs.turns.turn import LEASE, Turn
 from tools.canonical import new_id
 from tools.failures import FailureClass, Refused, ToolError, classify
 

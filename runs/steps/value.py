@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from runs.states import StepState
-from runs.turn import Turn
+from runs.turns.turn import Turn
 from tools.canonical import digest
 
 

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from runs.states import StepState
 from runs.stops import Suspend
-from runs.turn import Turn
+from runs.turns.turn import Turn
 from tools.canonical import digest
 
 

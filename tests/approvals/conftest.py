@@ -16,11 +16,11 @@ from approvals.policy import Requirement, Tier
 from approvals.requests import preview_of
 from approvals.services import open_approval
 from runs import messages
-from runs.checkpoint import own_transaction
 from runs.clock import db_now
 from runs.gate import ProposedCall
 from runs.models import Run
 from runs.services import append_entries, lock_run
+from runs.turns.checkpoint import own_transaction
 from tools.canonical import digest, new_id
 from tools.contract import Change, IdempotencyKey, Money, Preview, Tool
 

@@ -15,11 +15,11 @@ from approvals.gate import ApprovalGate
 from approvals.models import Approval
 from runs import gate as port
 from runs import journal
-from runs.checkpoint import own_transaction
 from runs.clock import db_now
 from runs.gate import Go, Hold, Next, ProposedCall, Refuse
 from runs.models import Run
 from runs.services import append_entries, lock_run
+from runs.turns.checkpoint import own_transaction
 from tests.approvals.conftest import People, Proposed, look_up, made
 from tools.contract import Call
 

@@ -9,9 +9,9 @@ from collections.abc import Callable
 import pytest
 from django.db import transaction
 
+from runs.crew.life import REPLACED
 from runs.models import JournalEntry, Run, Worker
 from runs.services import MAX_CRASHES
-from runs.worker_life import REPLACED
 from tests.flows.conftest import Crew, Stage, assert_whole, state_of
 from tests.flows.promises import world
 from tests.flows.story import Until, act

@@ -14,9 +14,10 @@ from django.db.models import F
 
 from ops import doctor, health
 from ops.doctor import Finding, Level
-from runs import engine, services, workers, workflow
+from runs import engine, services, workflow
 from runs.clock import db_now
 from runs.context import Run
+from runs.crew import workers
 from runs.models import Run as RunRow
 from runs.models import Worker
 

@@ -16,9 +16,9 @@ from runs import engine, services, workflow
 from runs.agent import AgentDefinition, Limits
 from runs.clock import db_now
 from runs.context import Run
-from runs.lanes import SIDE_BY_SIDE
 from runs.models import Run as RunRow
 from runs.models import Step
+from runs.turns.lanes import SIDE_BY_SIDE
 from tools.contract import IdempotencyKey
 from tools.failures import Refused
 from tools.models import ToolCall

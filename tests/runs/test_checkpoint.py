@@ -10,14 +10,15 @@ import pytest
 from django.db import OperationalError, connection
 from pydantic import BaseModel
 
-from runs import checkpoint, journal, lease, services, workflow
-from runs.checkpoint import Fence, Write, own_transaction
+from runs import journal, services, workflow
 from runs.context import Run
 from runs.journal import Entry, Head
 from runs.models import JournalEntry, Step
 from runs.models import Run as RunRow
 from runs.stops import Fenced
-from runs.turn import Turn
+from runs.turns import checkpoint, lease
+from runs.turns.checkpoint import Fence, Write, own_transaction
+from runs.turns.turn import Turn
 from tests.record import Rows, everything
 from tests.runs.cut import Wire
 from tests.together import Player, at_once

@@ -11,11 +11,12 @@ from django.db import connection, connections
 from pydantic import BaseModel
 
 from ops.launch.processes import wait_until
-from runs import lease, services, workflow
+from runs import services, workflow
 from runs.context import Run
+from runs.crew.workers import _plain_parameters
 from runs.models import Run as RunRow
-from runs.turn import Turn
-from runs.workers import _plain_parameters
+from runs.turns import lease
+from runs.turns.turn import Turn
 
 pytestmark = [pytest.mark.postgres, pytest.mark.django_db(transaction=True)]
 

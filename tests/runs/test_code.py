@@ -125,7 +125,7 @@ def test_a_run_says_once_that_its_code_changed(open_gate: None) -> None:
 
 
 def _wake(run_id: str) -> None:
-    from runs.checkpoint import own_transaction
+    from runs.turns.checkpoint import own_transaction
 
     with own_transaction():
         services.wake(services.lock_run(run_id))

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from ops.launch.processes import PROJECT
-from runs import pace
+from runs.crew import pace
 
 CONNECTIONS = 8
 

@@ -15,10 +15,11 @@ from pydantic import BaseModel
 
 from approvals import services as approvals
 from approvals.models import Approval
-from runs import checkpoint, engine, journal, services, timers, workflow
+from runs import engine, journal, services, timers, workflow
 from runs.context import Run
 from runs.models import Run as RunRow
 from runs.models import Step
+from runs.turns import checkpoint
 from tools import registry
 from tools import services as calls
 from tools.contract import IdempotencyKey

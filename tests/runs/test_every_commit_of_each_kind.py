@@ -20,10 +20,11 @@ from django.db import connection
 
 from approvals import services as approvals
 from approvals.models import Approval
-from runs import checkpoint, engine, journal, lease, services, timers, workflow
+from runs import engine, journal, services, timers, workflow
 from runs.context import Run
 from runs.models import Run as RunRow
 from runs.models import Step
+from runs.turns import checkpoint, lease
 from tests.runs.test_every_commit import DEAD
 from tools import registry
 from tools import services as calls

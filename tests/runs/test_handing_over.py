@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from runs import engine, journal, messages, performing, services, workers, workflow
+from runs import engine, journal, messages, services, workflow
 from runs.clock import ticks
 from runs.context import Run
+from runs.crew import workers
 from runs.engine import Outcome
+from runs.errands import performing
 from runs.gate import Go, Hold, ProposedCall, Refuse, Verdict
 from runs.journal import Entry
 from runs.models import Errand, Step

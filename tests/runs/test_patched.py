@@ -175,7 +175,7 @@ class TestProgress:
 
     def test_it_makes_no_commit_of_its_own(self, monkeypatch: pytest.MonkeyPatch) -> None:
         commits: list[int] = []
-        from runs.turn import Turn
+        from runs.turns.turn import Turn
 
         real = Turn._commit
         monkeypatch.setattr(

@@ -13,12 +13,13 @@ from django.db import connection
 from pydantic import BaseModel
 
 from ops.launch.processes import wait_until
-from runs import checkpoint, engine, journal, services, turn, workflow
+from runs import engine, journal, services, workflow
 from runs.clock import db_now
 from runs.context import Run
 from runs.engine import Outcome
 from runs.models import Run as RunRow
 from runs.models import Step
+from runs.turns import checkpoint, turn
 from tests.record import everything
 from tools.contract import IdempotencyKey
 from tools.registry import tool

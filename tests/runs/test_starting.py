@@ -16,12 +16,12 @@ from pydantic import BaseModel
 
 from ops.launch.broker import Broker
 from runs import engine, journal, messages, services, timers, workflow
-from runs.checkpoint import own_transaction
 from runs.clock import db_now
 from runs.context import Run
 from runs.models import Run as RunRow
 from runs.services import DuplicateKey, InvalidStart, NotPossible, QueueFull
 from runs.states import RunState
+from runs.turns.checkpoint import own_transaction
 from tests.together import at_once
 
 pytestmark = [

@@ -10,7 +10,7 @@ import sys
 import pytest
 from django.db import connection
 
-from runs import workers
+from runs.crew import workers
 from runs.models import Worker
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -20,7 +20,7 @@ import os, sys
 sys.path.insert(0, os.getcwd())
 import django
 django.setup()
-from runs import workers
+from runs.crew import workers
 print(workers.this_worker().id, flush=True)
 sys.stdin.read()
 """

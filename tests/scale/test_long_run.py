@@ -12,9 +12,10 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from ops.launch.processes import PROJECT
-from runs import engine, lease, services
+from runs import engine, services
 from runs.models import Run as RunRow
 from runs.models import Step
+from runs.turns import lease
 
 pytestmark = pytest.mark.django_db
 OURS = tuple(f"{PROJECT / folder}/" for folder in ("tools", "runs", "approvals"))

@@ -11,8 +11,9 @@ import pytest
 
 from examples.support_desk import workflows
 from examples.support_desk.demo_shop import DEMO_SHOP
-from runs import golden, workflow
-from runs.replay import replay
+from runs import workflow
+from runs.replays import golden
+from runs.replays.replay import replay
 from runs.workflow import Workflow
 
 FOLDER = Path(workflows.__file__).parent / "golden"

@@ -9,7 +9,7 @@ import pytest
 from django.db import transaction
 from pydantic import BaseModel
 
-from runs import checkpoint, engine, gate, journal, services, timers, workflow
+from runs import engine, gate, journal, services, timers, workflow
 from runs.agents.script import CallTool
 from runs.clock import db_now
 from runs.context import Run
@@ -19,6 +19,7 @@ from runs.journal import Entry
 from runs.models import JournalEntry, Step
 from runs.models import Run as RunRow
 from runs.states import RunState
+from runs.turns import checkpoint
 from tests.runs.agents.book import Crash
 from tests.runs.agents.cast import DONE, LOOK_UP, PROPOSE, analyst, by_turn
 from tests.runs.agents.cast import refund as refund_tool

@@ -271,7 +271,7 @@ class TestTelling:
 class TestChecking:
     @pytest.fixture(autouse=True)
     def no_other_histories(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        from runs import golden
+        from runs.replays import golden
 
         monkeypatch.setattr(golden, "FOLDER", "no-such-folder")
 

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from runs import engine, gate, lease, services, workflow
+from runs import engine, gate, services, workflow
 from runs.clock import db_now
 from runs.context import Run
 from runs.gate import Go, ProposedCall, Verdict
 from runs.models import Run as RunRow
+from runs.turns import lease
 from tests.record import everything
 from tests.runs.conftest import OpenGate
 from tools.failures import Fatal

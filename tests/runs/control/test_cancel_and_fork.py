@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from runs import endings, engine, journal, lease, services, timers, workflow
+from runs import endings, engine, journal, services, timers, workflow
 from runs.clock import db_now
 from runs.context import Run
 from runs.models import Artifact, Step
 from runs.models import Run as RunRow
+from runs.turns import lease
 from tests.runs.control.conftest import ANA, OMAR, start, turn
 from tools import services as calls
 from tools.contract import IdempotencyKey

@@ -15,10 +15,11 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from runs import checkpoint, engine, journal, services, timers, workflow
+from runs import engine, journal, services, timers, workflow
 from runs.context import Run
 from runs.models import Run as RunRow
 from runs.models import Step
+from runs.turns import checkpoint
 from tests.runs.control.conftest import OMAR, start
 from tools import registry
 from tools import services as calls

@@ -8,8 +8,10 @@ from typing import Any
 
 from django.db import models
 
-from runs.checkpoint import Write
-from runs.columns import (
+from runs.journal import Entry, Sealed
+from runs.models import Errand, JournalEntry, Step
+from runs.turns.checkpoint import Write
+from runs.turns.columns import (
     CALL_CHANGES,
     CALL_COLUMNS,
     ENTRY_COLUMNS,
@@ -24,8 +26,6 @@ from runs.columns import (
     STEP_HISTORY_TABLE,
     values_of,
 )
-from runs.journal import Entry, Sealed
-from runs.models import Errand, JournalEntry, Step
 from tools.models import ToolCall
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from django.apps import apps
 
 from runs.models import Artifact, Run, Step
-from runs.replay import Record
+from runs.replays.replay import Record
 from runs.services.record import NotFound, NotPossible
 from runs.values import read_bytes
 

@@ -13,7 +13,7 @@ from runs.actors import user as actor_of
 from runs.budget import WORDS
 from runs.models import Run
 from runs.services.granting import MOST
-from runs.views import SEE
+from runs.views.runs import SEE
 
 
 class GrantForm(forms.Form):

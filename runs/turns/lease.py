@@ -15,12 +15,12 @@ from django.db import connection
 from django.db.models import JSONField, Q
 
 from runs.actors import acting_as
-from runs.checkpoint import execute_prepared, numbered, own_transaction
 from runs.clock import TurnClock, db_now
-from runs.columns import HISTORY_STAMP, RUN_HISTORY
 from runs.models import Run, Step
 from runs.states import RunState
-from runs.turn import LEASE, Turn
+from runs.turns.checkpoint import execute_prepared, numbered, own_transaction
+from runs.turns.columns import HISTORY_STAMP, RUN_HISTORY
+from runs.turns.turn import LEASE, Turn
 from tools.states import sources_of
 
 _LEASE_TIME = timedelta(seconds=LEASE)

@@ -17,8 +17,8 @@ from runs.forms import ResumeForm
 from runs.queries import RunDetail, RunFilter
 from runs.states import RunState
 from runs.timeline import draw
-from runs.views_artifacts import CONTENT, artifacts_of
-from runs.views_control import controls_of
+from runs.views.artifacts import CONTENT, artifacts_of
+from runs.views.control import controls_of
 
 SEE = "runs.view_run"
 #: The tabs of a run's page: the word on it, and who may open it beyond those who may see runs.

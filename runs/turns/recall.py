@@ -8,8 +8,7 @@ from typing import Any
 
 from django.db import InterfaceError, OperationalError
 
-from runs import workers
-from runs.lanes import Lanes
+from runs.crew import workers
 from runs.models import Run, Step
 from runs.stops import (
     Controlled,
@@ -22,6 +21,7 @@ from runs.stops import (
     Suspend,
     Unreachable,
 )
+from runs.turns.lanes import Lanes
 
 #: What ends one branch and leaves the others to go on.
 OF_ONE_BRANCH = (Suspend, NeedsAttention, Lost, EndOfRecord)

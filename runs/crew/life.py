@@ -19,7 +19,8 @@ from celery.signals import (
 from django.conf import settings
 from django.db import connections
 
-from runs import timers, watch, workers
+from runs import timers
+from runs.crew import watch, workers
 
 logger = logging.getLogger(__name__)
 
@@ -34,12 +35,12 @@ _overdue: frozenset[object] = frozenset()
 
 def connect() -> None:
     """Follow Celery's signals: a pool of threads lives in the main process, prefork in its children."""
-    celeryd_after_setup.connect(_set_up, dispatch_uid="runs.worker_life.set_up")
-    worker_shutting_down.connect(_asked_to_end, dispatch_uid="runs.worker_life.shutting_down")
-    worker_ready.connect(_thread_pool_started, dispatch_uid="runs.worker_life.ready")
-    worker_shutdown.connect(_ended, dispatch_uid="runs.worker_life.shutdown")
-    worker_process_init.connect(_child_started, dispatch_uid="runs.worker_life.child")
-    worker_process_shutdown.connect(_ended, dispatch_uid="runs.worker_life.child_shutdown")
+    celeryd_after_setup.connect(_set_up, dispatch_uid="runs.crew.life.set_up")
+    worker_shutting_down.connect(_asked_to_end, dispatch_uid="runs.crew.life.shutting_down")
+    worker_ready.connect(_thread_pool_started, dispatch_uid="runs.crew.life.ready")
+    worker_shutdown.connect(_ended, dispatch_uid="runs.crew.life.shutdown")
+    worker_process_init.connect(_child_started, dispatch_uid="runs.crew.life.child")
+    worker_process_shutdown.connect(_ended, dispatch_uid="runs.crew.life.child_shutdown")
 
 
 def _set_up(sender: Any = None, instance: Any = None, **kwargs: Any) -> None:

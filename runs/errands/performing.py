@@ -8,9 +8,11 @@ import time
 
 from django.db import Error, connection
 
-from runs import messages, outcomes, pace, watch, workers
+from runs import messages
 from runs.clock import ticks
-from runs.outcomes import Outcome
+from runs.crew import pace, watch, workers
+from runs.errands import outcomes
+from runs.errands.outcomes import Outcome
 from runs.services.errands import Taken, answer_errand, take_errand
 from tools import registry
 from tools.contract import Tool

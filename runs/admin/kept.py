@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.contrib import admin
 
-from runs.admin_window import Classed
+from runs.admin.window import Classed
 from runs.models import Anchor, Artifact, Blob, Errand, KeptAnswer, Message
 
 

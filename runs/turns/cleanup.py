@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from functools import partial
 
-from runs import errands
+from runs.errands import sending as errands
 from runs.models import CLEAN_UP, Step
 from runs.states import STEP_ENDED, StepState
-from runs.turn import Turn
+from runs.turns.turn import Turn
 from tools.failures import FailureClass
 
 

@@ -14,15 +14,11 @@ from typing import Any, TypeVar
 from django.conf import settings
 from django.db import OperationalError, connection, transaction
 
-from runs import budget, checkpoint, columns, journal, pace, watch, workers, workflow
-from runs.checkpoint import Fence, Write, own_transaction
+from runs import budget, journal, workflow
 from runs.clock import TurnClock, ticks
+from runs.crew import pace, watch, workers
 from runs.journal import Entry, Head
-from runs.lanes import Lanes
 from runs.models import ERRAND_OPEN, Errand, Run, Step
-from runs.pending import Pending
-from runs.recall import Recall
-from runs.spending import Spent
 from runs.states import RunState, StepState
 from runs.stops import (
     Controlled,
@@ -30,6 +26,12 @@ from runs.stops import (
     Stop,
     Unreachable,
 )
+from runs.turns import checkpoint, columns
+from runs.turns.checkpoint import Fence, Write, own_transaction
+from runs.turns.lanes import Lanes
+from runs.turns.pending import Pending
+from runs.turns.recall import Recall
+from runs.turns.spending import Spent
 from runs.workflow import Budget
 from tools.canonical import new_id
 from tools.models import ToolCall

@@ -13,16 +13,10 @@ from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from runs import (
-    actors,
-    kept_admin,  # noqa: F401 - registers what is in it, as do the next two
-    schedule_admin,  # noqa: F401
-    services,
-    version_admin,  # noqa: F401
-    views_control,
-)
-from runs.admin_window import Classed
+from runs import actors, services
+from runs.admin.window import Classed
 from runs.models import JournalEntry, Run, Step, Token, Worker
+from runs.views import control
 from tools.preview import plain_text
 from tools.window import History, Window
 
@@ -62,27 +56,27 @@ class RunAdmin(History, Classed):
 
     def has_control_permission(self, request: HttpRequest) -> bool:
         """Whether this person may pause, resume, cancel and retry runs."""
-        return request.user.has_perm(views_control.CONTROL)
+        return request.user.has_perm(control.CONTROL)
 
     @admin.action(description="Pause: see first what would happen", permissions=["control"])
     def pause_runs(self, request: HttpRequest, chosen: QuerySet[Run]) -> HttpResponse:
         """What pausing would do; the page that is shown asks why, and does it."""
-        return views_control.foreseen(request, "pause", _ids(chosen))
+        return control.foreseen(request, "pause", _ids(chosen))
 
     @admin.action(description="Resume: see first what would happen", permissions=["control"])
     def resume_runs(self, request: HttpRequest, chosen: QuerySet[Run]) -> HttpResponse:
         """What resuming would do; the page that is shown asks why, and does it."""
-        return views_control.foreseen(request, "resume", _ids(chosen))
+        return control.foreseen(request, "resume", _ids(chosen))
 
     @admin.action(description="Cancel: see first what would happen", permissions=["control"])
     def cancel_runs(self, request: HttpRequest, chosen: QuerySet[Run]) -> HttpResponse:
         """What cancelling would do; the page that is shown asks why, and does it."""
-        return views_control.foreseen(request, "cancel", _ids(chosen))
+        return control.foreseen(request, "cancel", _ids(chosen))
 
     @admin.action(description="Retry: see first what would happen", permissions=["control"])
     def retry_runs(self, request: HttpRequest, chosen: QuerySet[Run]) -> HttpResponse:
         """What retrying would do; the page that is shown asks why, and does it."""
-        return views_control.foreseen(request, "retry", _ids(chosen))
+        return control.foreseen(request, "retry", _ids(chosen))
 
     @admin.display(description="Its page")
     def page(self, run: Run) -> SafeString:

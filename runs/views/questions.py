@@ -14,7 +14,7 @@ from runs.answers import AnswerForm, form_for
 from runs.models import Step
 from runs.states import RUN_ENDED, StepState
 from runs.typed import Misfit
-from runs.views import SEE
+from runs.views.runs import SEE
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from runs import messages, workers
-from runs.checkpoint import own_transaction
+from runs import messages
+from runs.crew import workers
+from runs.errands.outcomes import Outcome, heard
 from runs.journal import Entry
 from runs.models import Errand, ErrandState, Step
-from runs.outcomes import Outcome, heard
 from runs.services.errands import HINT_AGAIN
 from runs.services.waking import MAX_CRASHES
 from runs.stops import NeedsAttention, Suspend
-from runs.turn import MARGIN, Turn
+from runs.turns.checkpoint import own_transaction
+from runs.turns.turn import MARGIN, Turn
 from runs.values import keep_result
 from tools.canonical import digest
 from tools.contract import Tool

@@ -18,7 +18,6 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import connection
 
 from runs import workflow
-from runs.checkpoint import Write
 from runs.clock import TurnClock
 from runs.context import Run as Handle
 from runs.gate import Next, Rejected
@@ -27,7 +26,8 @@ from runs.models import CLEAN_UP, Blob, Run, Step
 from runs.services.record import NotFound
 from runs.states import RunState, StepState
 from runs.stops import Diverged, EndOfRecord, NeedsAttention, Restarting
-from runs.turn import Turn
+from runs.turns.checkpoint import Write
+from runs.turns.turn import Turn
 from runs.values import BLOB
 from runs.workflow import Workflow
 

@@ -1,0 +1,1 @@
+"""Workers: that they beat, how long their bodies may take, and how they leave."""

@@ -1,0 +1,1 @@
+"""Calls whose bodies run on another queue."""

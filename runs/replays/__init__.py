@@ -1,0 +1,1 @@
+"""Replay without effects, and the histories kept to replay."""
