@@ -15,10 +15,10 @@ from approvals.queue import QueueFilter, next_for
 from approvals.refusals import ApprovalError, Changed, ExpiredAlready
 from approvals.states import Verdict
 from approvals.words import CHOICES, THEN, UNDO, asked_of
-from runs import spans
 from runs.agent import SCRIPTED
 from runs.gate import Next
 from runs.models import Step
+from runs.pages import spans
 from tools.effects import Reversibility
 from tools.preview import label_of
 

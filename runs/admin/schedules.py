@@ -23,8 +23,8 @@ from runs import crontab, services, workflow
 from runs.access import person
 from runs.actors import acting_as, plain_name
 from runs.actors import user as actor_of
+from runs.admin.links import run_link
 from runs.clock import db_now
-from runs.links import run_link
 from runs.models import Schedule
 from tools.window import History
 

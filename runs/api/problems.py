@@ -20,8 +20,9 @@ from pydantic import BaseModel, Field
 from rest_framework import exceptions
 from rest_framework.response import Response
 
-from runs import queries, services, workflow
+from runs import services, workflow
 from runs.models import Run
+from runs.pages import queries
 from runs.services.standing import standing_of
 from runs.typed import Misfit
 from tools.canonical import NotJson

@@ -15,10 +15,11 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from runs import spans, workflow
+from runs import workflow
 from runs.actors import plain_name
 from runs.models import Run
-from runs.shapes import RISKS, shape
+from runs.pages import spans
+from runs.pages.shapes import RISKS, shape
 from runs.states import look_of
 from runs.waits import Wait
 from runs.workflow import UnknownWorkflow, Workflow

@@ -10,10 +10,10 @@ from django.views.decorators.http import require_http_methods
 
 from runs import questions, services
 from runs.access import page, person, see_other
-from runs.answers import AnswerForm, form_for
 from runs.models import Step
 from runs.states import RUN_ENDED, StepState
 from runs.typed import Misfit
+from runs.views.answers import AnswerForm, form_for
 from runs.views.runs import SEE
 
 

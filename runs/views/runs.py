@@ -9,16 +9,17 @@ from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
-from runs import queries, services
+from runs import services
 from runs.access import denied, page, person, see_other
 from runs.actors import user as actor_of
-from runs.acts import acts_of, depth_of, label_of
-from runs.forms import ResumeForm
-from runs.queries import RunDetail, RunFilter
+from runs.pages import queries
+from runs.pages.acts import acts_of, depth_of, label_of
+from runs.pages.queries import RunDetail, RunFilter
+from runs.pages.timeline import draw
 from runs.states import RunState
-from runs.timeline import draw
 from runs.views.artifacts import CONTENT, artifacts_of
 from runs.views.control import controls_of
+from runs.views.forms import ResumeForm
 
 SEE = "runs.view_run"
 #: The tabs of a run's page: the word on it, and who may open it beyond those who may see runs.

@@ -6,7 +6,7 @@
   const ahead = Number.isNaN(serverNow) ? 0 : Date.now() - serverNow;
   const now = () => Date.now() - ahead;
 
-  // Moments in words, as runs/spans.py writes them.
+  // Moments in words, as runs/pages/spans.py writes them.
   function length(seconds) {
     const whole = Math.floor(seconds);
     if (whole < 60) return `${whole} s`;

@@ -12,13 +12,14 @@ from django.contrib.auth.models import User
 from django.db import connection
 from pydantic import BaseModel
 
-from runs import engine, journal, messages, queries, services, timers, workflow
+from runs import engine, journal, messages, services, timers, workflow
 from runs.clock import db_now
 from runs.context import Run
 from runs.engine import Outcome
 from runs.errands import performing
 from runs.models import Errand, ErrandState, Step, Worker
 from runs.models import Run as RunRow
+from runs.pages import queries
 from runs.services import MAX_CRASHES
 from tools.contract import IdempotencyKey
 from tools.failures import Refused, Transient

@@ -16,7 +16,7 @@ from runs.clock import db_now
 from runs.context import Run
 from runs.models import Artifact, Blob, JournalEntry, Step
 from runs.models import Run as RunRow
-from runs.queries import RunFilter, run_list
+from runs.pages.queries import RunFilter, run_list
 from runs.workflow import Keep
 from tools.registry import tool
 

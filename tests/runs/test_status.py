@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from runs.models import Run, Step
+from runs.pages.status import Status, status_of
 from runs.states import RunState
-from runs.status import Status, status_of
 from runs.waits import Wait
 
 T = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runs.acts import acts_of, as_tree
 from runs.models import Step
-from runs.timeline import LEAST_WIDTH, ROW_HEIGHT, Act, Box, Drawing, Kind, Stretch, draw
+from runs.pages.acts import acts_of, as_tree
+from runs.pages.timeline import LEAST_WIDTH, ROW_HEIGHT, Act, Box, Drawing, Kind, Stretch, draw
 from tools.models import ToolCall
 
 T = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)

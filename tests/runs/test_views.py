@@ -14,11 +14,12 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from pydantic import BaseModel
 
-from runs import engine, messages, queries, services, waits, workflow
+from runs import engine, messages, services, waits, workflow
 from runs.clock import db_now
 from runs.context import Run
 from runs.models import Run as RunRow
 from runs.models import Worker
+from runs.pages import queries
 from runs.waits import Wait
 from tools import registry
 from tools.contract import IdempotencyKey

@@ -12,10 +12,11 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from runs import engine, family, services, waits, workflow
+from runs import engine, services, waits, workflow
 from runs.clock import db_now
 from runs.context import Run
 from runs.models import Run as RunRow
+from runs.pages import family
 from runs.waits import Wait
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("open_gate", "talking_broker")]

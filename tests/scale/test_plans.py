@@ -18,10 +18,11 @@ from django.http import QueryDict
 from approvals import queue
 from approvals.models import Approval
 from approvals.queue import QueueFilter
-from runs import engine, queries, services, timers
+from runs import engine, services, timers
 from runs.models import JournalEntry, Step
 from runs.models import Run as RunRow
-from runs.queries import RunFilter
+from runs.pages import queries
+from runs.pages.queries import RunFilter
 from runs.turns import lease
 from tests.scale.conftest import copy_row, numbered
 from tools.models import ToolCall
