@@ -16,7 +16,6 @@ from runs.api.bodies import Bulk, Fork, Grant, Replay, Retry, Why, read_body
 from runs.api.callers import Need, actor_of, sees_technical
 from runs.api.door import Door, answer, operation
 from runs.api.kept import once, once_each
-from runs.api.runs import found_run
 from runs.models import Run
 from runs.replays.replay import replay_run
 from runs.scopes import RUNS_CONTROL
@@ -260,7 +259,7 @@ class ReplayRun(Door):
     def post(self, request: Request, run_id: str) -> Response:
         """Runs the workflow's code against the record. Nothing is done and nothing is written."""
         body = read_body(request, Replay)
-        found_run(run_id)
+        services.found_run(run_id)
         report = replay_run(run_id, body.version).as_json()
         if report["divergence"] and not sees_technical(request):
             for side in ("recorded", "asked"):

@@ -22,7 +22,6 @@ from rest_framework.response import Response
 
 from runs import services, workflow
 from runs.models import Run
-from runs.pages import queries
 from runs.services.standing import standing_of
 from runs.typed import Misfit
 from tools.canonical import NotJson
@@ -219,7 +218,6 @@ register(services.QueueFull, _queue_full)
 register(services.NotAllowed, _coded(403, "not_allowed"))
 register(Misfit, _misfit)
 register(services.NotFound, _coded(404, "not_found"))
-register(queries.NotFound, _coded(404, "not_found"))
 register(ObjectDoesNotExist, lambda error, view: problem(404, "not_found", "There is nothing of that id."))
 register(workflow.UnknownWorkflow, _coded(404, "not_found"))
 register(workflow.InvalidInput, _invalid_input)

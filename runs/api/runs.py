@@ -20,19 +20,10 @@ from runs.api.problems import Refused
 from runs.clock import db_now
 from runs.models import Artifact, Run, Step
 from runs.scopes import MESSAGES_SEND, RUNS_READ, RUNS_START, TECHNICAL_READ
+from runs.services import found_run
 from runs.values import ContentLost, read_bytes, result_of
 
 SEE = Need("runs.view_run", RUNS_READ)
-
-
-def found_run(run_id: str) -> Run:
-    """The run. Raises Refused (404)."""
-    run = Run.objects.filter(pk=run_id).first()
-    if run is None:
-        raise Refused(
-            404, "not_found", f"There is no run {run_id}; check the id, or look for it in the list."
-        )
-    return run
 
 
 class Runs(Door):

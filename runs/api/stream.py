@@ -30,10 +30,10 @@ from runs.api.bodies import Query, read_query
 from runs.api.callers import Need, check, person_of, sees_technical
 from runs.api.door import Door, operation
 from runs.api.problems import Refused, problem, register
-from runs.api.runs import found_run
 from runs.clock import db_now
 from runs.models import JournalEntry, Run, Token
 from runs.scopes import RUNS_READ
+from runs.services import found_run
 from runs.states import RUN_ENDED, look_of
 
 LAST = "Last-Event-ID"

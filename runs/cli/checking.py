@@ -12,7 +12,8 @@ from runs.cli import people
 from runs.cli.answers import Answers, Exit, Verb, ended_badly, no
 from runs.models import Run
 from runs.replays import golden
-from runs.replays.replay import Report, replay, replay_run
+from runs.replays.replay import replay, replay_run
+from runs.replays.report import Report
 from runs.replays.side_by_side import side_by_side
 from runs.states import RUN_ENDED
 

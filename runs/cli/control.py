@@ -35,7 +35,7 @@ def _act(verb: str, answers: Answers, options: dict[str, Any]) -> None:
     if options["all"]:
         _many(verb, answers, options, actor)
     elif options["dry_run"]:
-        words.found(options["run"])
+        services.found_run(options["run"])
         _give_forecast(answers, services.foresee(verb, [options["run"]]))
     else:
         run = _one(verb, options, actor)

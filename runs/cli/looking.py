@@ -10,6 +10,7 @@ from runs import workflow
 from runs.cli import people, words
 from runs.cli.answers import Answers, Exit, Verb, ended_badly, no
 from runs.models import JournalEntry, Run, WorkflowVersion
+from runs.services import found_run
 from runs.states import RunState
 
 EVERY = 0.5  # seconds between two looks at the journal
@@ -71,7 +72,7 @@ def _show_arguments(parser: ArgumentParser) -> None:
 
 
 def _show(answers: Answers, options: dict[str, Any]) -> None:
-    run = words.found(options["run"])
+    run = found_run(options["run"])
     technical = sees_contents(options)
     entries = list(JournalEntry.objects.filter(run=run).order_by("seq"))
     told = words.described(run, technical=technical)
@@ -97,7 +98,7 @@ def add_until(parser: ArgumentParser) -> None:
 
 
 def _watch(answers: Answers, options: dict[str, Any]) -> None:
-    follow(answers, words.found(options["run"]), until_waiting=options["until_waiting"], technical=False)
+    follow(answers, found_run(options["run"]), until_waiting=options["until_waiting"], technical=False)
 
 
 def follow(answers: Answers, run: Run, *, until_waiting: bool, technical: bool) -> None:

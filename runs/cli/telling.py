@@ -43,7 +43,7 @@ def _answer(answers: Answers, options: dict[str, Any]) -> None:
     value = read_value(options["value"])
     by = people.person(options["by"])
     step = services.answer_question(_question(options["question"]), value, by=by)
-    run = words.found(step.run_id)
+    run = services.found_run(step.run_id)
     told = {"question": step.id, "run": step.run_id, "state": step.state}
     answers.give(told, f"{step.id} is answered.  {words.line(run)}")
 
@@ -52,7 +52,7 @@ def _question(given: str) -> str:
     """The id of the question that is meant. Raises CommandError when a run asks none, or several things."""
     if not given.startswith("run_"):
         return given
-    words.found(given)
+    services.found_run(given)
     held = Step.objects.filter(run_id=given, kind="question", state=StepState.HELD)
     asked = list(held.exclude(path__contains="~").values_list("id", flat=True))
     if not asked:

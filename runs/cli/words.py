@@ -6,16 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from runs.models import JournalEntry, Run, Step
-from runs.services import NotFound
 from runs.states import RunState, StepState, look_of
-
-
-def found(run_id: str) -> Run:
-    """The run. Raises NotFound."""
-    run = Run.objects.filter(pk=run_id).first()
-    if run is None:
-        raise NotFound(f"There is no run {run_id}; `manage.py runs list` shows them.")
-    return run
 
 
 def line(run: Run) -> str:

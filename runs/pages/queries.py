@@ -18,6 +18,7 @@ from runs.models import Errand, ErrandState, JournalEntry, Run, Step
 from runs.pages.acts import as_tree
 from runs.pages.family import Family, family_of, waits_in_family
 from runs.pages.status import Status, status_of
+from runs.services.record import found_run
 from runs.states import RunState
 from runs.waits import Wait
 from tools.effects import Effect
@@ -43,10 +44,6 @@ ALWAYS_COUNTED = (
     RunState.SUCCEEDED,
     RunState.CANCELLED,
 )
-
-
-class NotFound(LookupError):
-    """There is no such run."""
 
 
 # The list
@@ -183,9 +180,7 @@ class RunDetail:
 
 def run_detail(run_id: str, viewer: User) -> RunDetail:
     """One run with its first steps, all their attempts and its states, newest first. Raises NotFound."""
-    run = Run.objects.filter(pk=run_id).first()
-    if run is None:
-        raise NotFound(f"There is no run {run_id}; check the id, or look for it in the list of runs.")
+    run = found_run(run_id)
     found = list(run.steps.order_by("position", "started_at")[: STEPS_SHOWN + 1])
     steps = [step for step in found if "~" not in step.path]
     all_calls = ToolCall.objects.filter(run_id=run.id).order_by("started_at", "attempt")

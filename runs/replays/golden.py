@@ -12,8 +12,8 @@ from typing import Any
 from django.apps import apps
 
 from runs.models import Artifact, Run, Step
-from runs.replays.replay import Record
-from runs.services.record import NotFound, NotPossible
+from runs.replays.turn import Record
+from runs.services.record import NotPossible, found_run
 from runs.values import read_bytes
 
 FORMAT = "holdpoint.history/1"
@@ -31,9 +31,7 @@ def export_run(run_id: str) -> dict[str, Any]:
     """The record of a run as JSON, with what it was given and returned. Raises NotFound, and NotPossible
     when its contents are no longer kept.
     """
-    run = Run.objects.filter(pk=run_id).first()
-    if run is None:
-        raise NotFound(f"There is no run {run_id}; check the id, or look for it in the list of runs.")
+    run = found_run(run_id)
     if run.purged_at is not None:
         raise NotPossible(f"The contents of {run_id} are no longer kept.", code="archived")
     steps = list(run.steps.exclude(path__contains="~").order_by("position"))

@@ -1,132 +1,24 @@
-"""Replay without effects: a workflow's code against a record, and the first place where the two part.
-
-Nothing can be written or done here: the turn of a replay knows only what has ended on record, and every way
-to go on from there (a new step, a commit, a lock, the body of a call) raises EndOfRecord instead.
-"""
+"""Replay without effects: a workflow's code against a record, and the first place where the two part."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator
 from copy import copy
 from dataclasses import dataclass, field
-from enum import StrEnum
-from typing import Any, NoReturn, TypeVar
-
-from django.core.exceptions import ImproperlyConfigured
-from django.db import connection
+from typing import Any
 
 from runs import workflow
-from runs.clock import TurnClock
 from runs.context import Run as Handle
 from runs.gate import Next, Rejected
-from runs.journal import Entry
-from runs.models import CLEAN_UP, Blob, Run, Step
-from runs.services.record import NotFound
+from runs.models import CLEAN_UP, Run, Step
+from runs.replays.report import Divergence, Report, Side, Verdict
+from runs.replays.turn import SETTLED, Record, ReplayTurn, reads_only
+from runs.services.record import found_run
 from runs.states import RunState, StepState
 from runs.stops import Diverged, EndOfRecord, NeedsAttention, Restarting
-from runs.turns.checkpoint import Write
-from runs.turns.turn import Turn
-from runs.values import BLOB
 from runs.workflow import Workflow
 
-T = TypeVar("T")
-
-#: Steps that are on record only once they have decided; until then the code asks in vain and goes on.
-DECIDE_LATE = frozenset({"gather", "race"})
-#: Steps that consist of other steps: their inside is replayed also while they are under way.
-HOLD_OTHERS = frozenset({"agent", "branch"})
-SETTLED = frozenset({StepState.SUCCEEDED, StepState.FAILED, StepState.REFUSED})
-READING = ("SELECT", "EXPLAIN", "SAVEPOINT", "RELEASE", "ROLLBACK")
-
-
-class Forbidden(ImproperlyConfigured):
-    """The code of a workflow wrote to the database by itself, past its run."""
-
-
-class Verdict(StrEnum):
-    """What a replay found."""
-
-    MATCHES = "matches"  # the code asks for exactly what is on record
-    DIVERGED = "diverged"  # it asks for something else
-    MISSING_CODE = "missing_code"  # there is no code of this version
-    UNREADABLE = "unreadable"  # what would have to be compared is no longer kept
-
-
-@dataclass(frozen=True)
-class Side:
-    """What stands on one side at a divergence; the arguments are JSON, None where they are not known."""
-
-    what: str
-    arguments: Any = None
-
-
-@dataclass(frozen=True)
-class Divergence:
-    """Where record and code part: `path` is the step."""
-
-    path: str
-    recorded: Side
-    asked: Side
-
-
-@dataclass(frozen=True)
-class Report:
-    """What came of one replay: `steps` were compared, `goes_on` says where the code would go on."""
-
-    run_id: str
-    workflow: str
-    version: int
-    state: str
-    verdict: Verdict
-    steps: int
-    goes_on: str = ""
-    divergence: Divergence | None = None
-    problem: str = ""
-
-    @property
-    def matches(self) -> bool:
-        """Whether the code fits the record."""
-        return self.verdict is Verdict.MATCHES
-
-    @property
-    def sentence(self) -> str:
-        """What was found, for people."""
-        if self.divergence is not None:
-            recorded, asked = self.divergence.recorded.what, self.divergence.asked.what
-            return f"step {self.divergence.path}: recorded is {recorded}, the code asks for {asked}"
-        many = f"{self.steps} step{'' if self.steps == 1 else 's'}"
-        return self.problem or f"{many} as recorded; {self.goes_on}"
-
-    def as_json(self) -> dict[str, Any]:
-        """The report as one JSON object."""
-        parted = self.divergence
-        return {
-            "run": self.run_id,
-            "workflow": self.workflow,
-            "version": self.version,
-            "state": self.state,
-            "verdict": self.verdict.value,
-            "steps": self.steps,
-            "sentence": self.sentence,
-            "goes_on": self.goes_on,
-            "divergence": parted
-            and {
-                "path": parted.path,
-                "recorded": vars(parted.recorded),
-                "asked": vars(parted.asked),
-            },
-        }
-
-
-@dataclass(frozen=True)
-class Record:
-    """What is replayed: the run and its steps, from the database or from a file."""
-
-    run: Run
-    steps: Sequence[Step]
-    blobs: Mapping[str, bytes] = field(default_factory=dict)  # by digest, where they are not in the database
+RESTARTED = "restarted"
 
 
 def replay_run(run_id: str, version: int | None = None) -> Report:
@@ -134,9 +26,7 @@ def replay_run(run_id: str, version: int | None = None) -> Report:
 
     Raises NotFound when there is no such run.
     """
-    run = Run.objects.filter(pk=run_id).first()
-    if run is None:
-        raise NotFound(f"There is no run {run_id}; check the id, or look for it in the list of runs.")
+    run = found_run(run_id)
     steps = list(run.steps.exclude(path__contains="~").order_by("position"))
     return replay(Record(run, steps), version)
 
@@ -157,109 +47,6 @@ def replay(record: Record, version: int | None = None) -> Report:
     return _Replay(run, record, definition).report()
 
 
-class ReplayTurn(Turn):
-    """A turn that ends where the record ends, whatever the code wants."""
-
-    replays = True
-
-    def __init__(self, run: Run, record: Record) -> None:
-        steps = [copy(step) for step in record.steps]
-        super().__init__(run, steps, worker="", clock=TurnClock.started(run.created_at))
-        # Read from there as if they were still to be written; nothing ever writes them.
-        rows = [(digest, raw, len(raw), run.created_at) for digest, raw in record.blobs.items()]
-        self.pending.others.append(Write(Blob, BLOB, inserts=rows))
-        self.compared: set[str] = set()
-        self.asked = ("", "", "")
-
-    def find(self, path: str, kind: str, name: str, fingerprint: str, arguments: Any = None) -> Step | None:
-        """The ended step recorded at `path`. Raises EndOfRecord when there is none, and Diverged."""
-        self.asked = (path, kind, name)
-        self.visited.add(path)
-        step = super().find(path, kind, name, fingerprint, arguments)
-        if step is None:
-            if kind in DECIDE_LATE:
-                return None
-            self.end_here()
-        self.compared.add(path)
-        if step.state in SETTLED or (step.state == StepState.STARTED and kind in HOLD_OTHERS):
-            return step
-        self.end_here()
-
-    def furthest(self, below: str) -> int:
-        """As for a turn; the record of a run that has ended went past every change that it does not know."""
-        return sys.maxsize if self.run.ended else super().furthest(below)
-
-    def _begin_only_if_staying(self) -> None:
-        """Nothing is begun here."""
-
-    def end_here(self, step: Step | None = None) -> NoReturn:
-        """What is on record ends: here the code would act."""
-        path, kind, name = (step.path, step.kind, step.name) if step is not None else self.asked
-        raise self.stop(EndOfRecord(path, kind, name))
-
-    # Every way to go on from the record
-
-    def new_step(self, path: str, kind: str, name: str, fingerprint: str, **values: Any) -> Step:
-        raise self.stop(EndOfRecord(path, kind, name))
-
-    def changed(self, step: Step, *, kind: str = "~", reason: str | None = None) -> None:
-        self.end_here(step)
-
-    def restart(self, step: Step) -> None:
-        self.end_here(step)
-
-    def finished(self, step: Step) -> None:
-        self.end_here(step)
-
-    def new_call(self, call: Any) -> None:
-        self.end_here()
-
-    def changed_call(self, call: Any) -> None:
-        self.end_here()
-
-    def call_of(self, step: Step) -> NoReturn:
-        self.end_here(step)
-
-    def new_errand(self, errand: Any) -> None:
-        self.end_here()
-
-    def changed_errand(self, errand: Any) -> None:
-        self.end_here()
-
-    def commit(self, **how: Any) -> bool:
-        self.end_here()
-
-    def commit_together(self, lease: float) -> None:
-        self.end_here()
-
-    def intend(self, lease: float, *steps: Step) -> None:
-        self.end_here()
-
-    def perform(self, body: Callable[[], T], *, timeout: float, waits: bool, slow: bool = False) -> T:
-        self.end_here()
-
-    def lock(self) -> None:
-        self.end_here()
-
-    def also(self, write: Write) -> None:
-        self.end_here()
-
-    def alongside(self, act: Callable[[], list[Entry]]) -> None:
-        self.end_here()
-
-    def set_column(self, name: str, value: Any) -> None:
-        self.end_here()
-
-    def move_run(self, reason: str = "") -> dict[str, Any]:
-        self.end_here()
-
-    def note(self, kind: str, sentence: str, step: Step | None = None, /, **content: Any) -> None:
-        """Nothing is noted."""
-
-    def rest(self) -> None:
-        """The connection belongs to whoever asked for the replay."""
-
-
 @dataclass(frozen=True)
 class _Ending:
     """How the workflow's code ended by itself."""
@@ -275,9 +62,6 @@ class _Ending:
             return "to go on as a fresh run"
         error = self.output["error"]
         return f"to end as {self.state}: {error['type']}: {error['message']}"
-
-
-RESTARTED = "restarted"
 
 
 @dataclass
@@ -449,16 +233,3 @@ def _goes_on(end: EndOfRecord, step: Step | None) -> str:
     if step.state == StepState.CANCELLED:
         return f"it was stopped at {at}"
     return f"it goes on at {at}, which is {step.state}"
-
-
-@contextmanager
-def reads_only() -> Iterator[None]:
-    """The code of a workflow may at most read while it is replayed; anything else raises Forbidden."""
-    with connection.execute_wrapper(_only_reading):
-        yield
-
-
-def _only_reading(execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: Any) -> Any:
-    if not str(sql).lstrip("( \n").upper().startswith(READING) or "FOR UPDATE" in str(sql).upper():
-        raise Forbidden("The code of a workflow may not write to the database by itself.")
-    return execute(sql, params, many, context)

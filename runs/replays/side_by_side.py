@@ -6,7 +6,7 @@ import json
 from difflib import SequenceMatcher
 from itertools import zip_longest
 
-from runs.replays.replay import Divergence, Side
+from runs.replays.report import Divergence, Side
 
 WIDEST = 60  # characters of one side
 LONGEST = 40  # lines

@@ -23,7 +23,7 @@ from runs.services.granting import grant
 from runs.services.lateness import overdue, point_out
 from runs.services.message import InvalidMessage, send_message
 from runs.services.places import give_places, hand_on, line_up, places_to_fill, places_to_hand_on
-from runs.services.record import NotFound, NotPossible, append_entries, lock_run
+from runs.services.record import NotFound, NotPossible, append_entries, found_run, lock_run
 from runs.services.retiring import archive_run, purge_artifacts, purge_contents
 from runs.services.retrying import retry_run
 from runs.services.schedules import due_schedules, start_scheduled
@@ -70,6 +70,7 @@ __all__ = [
     "foresee",
     "forget_answers",
     "fork_run",
+    "found_run",
     "give_places",
     "given_up",
     "grant",

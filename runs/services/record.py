@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
+from django.db.models import QuerySet
+
 from runs import journal
 from runs.clock import db_now
 from runs.journal import Entry, Head
@@ -28,9 +30,18 @@ class NotFound(LookupError):
     """There is no such run."""
 
 
+def found_run(run_id: str) -> Run:
+    """The run, as it stands. Raises NotFound."""
+    return _one_of(Run.objects.all(), run_id)
+
+
 def lock_run(run_id: str) -> Run:
     """The run, locked until the end of the caller's transaction. Raises NotFound."""
-    run = Run.objects.select_for_update().filter(pk=run_id).first()
+    return _one_of(Run.objects.select_for_update(), run_id)
+
+
+def _one_of(rows: QuerySet[Run], run_id: str) -> Run:
+    run = rows.filter(pk=run_id).first()
     if run is None:
         raise NotFound(f"There is no run {run_id}; check the id, or look for it in the list of runs.")
     return run

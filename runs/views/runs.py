@@ -69,7 +69,7 @@ def resume(request: HttpRequest, run_id: str) -> HttpResponse:
 def _found(request: HttpRequest, run_id: str) -> RunDetail:
     try:
         return queries.run_detail(run_id, person(request))
-    except queries.NotFound as error:
+    except services.NotFound as error:
         raise Http404(str(error)) from None
 
 

@@ -15,7 +15,9 @@ from runs import engine, gate, services, workflow
 from runs.agents.script import CallTool
 from runs.context import Run
 from runs.models import Run as RunRow
-from runs.replays.replay import Report, Verdict, replay_run
+from runs.replays.replay import replay_run
+from runs.replays.report import Report, Verdict
+from runs.replays.turn import ReplayTurn
 from runs.turns.turn import Turn
 from tools.contract import IdempotencyKey
 from tools.failures import Refused
@@ -494,6 +496,5 @@ class TestNothingCanBeDone:
         reading |= {"needing_the_database", "lease_for", "lease_left", "must_still_own", "active_ms", "now"}
         reading |= {"replays", "budget", "spent", "errand_of", "is_new_errand"}
         offered = {name for name in vars(Turn) if not name.startswith("_")} - reading
-        from runs.replays.replay import ReplayTurn
 
         assert sorted(name for name in offered if name not in vars(ReplayTurn)) == []
