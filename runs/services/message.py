@@ -9,6 +9,7 @@ from runs.clock import db_now
 from runs.journal import Entry
 from runs.models import Message, Run, Step
 from runs.services.record import NotPossible, append_entries, lock_run
+from runs.services.standing import how_it_stands
 from runs.services.waking import wake
 from runs.states import RunState, StepState
 from runs.steps.message import NAME, InvalidMessage
@@ -35,7 +36,7 @@ def send_message(run_id: str, name: str, payload: Any, *, actor: str, key: str =
         if sent is not None:
             return sent
         if run.ended:
-            raise NotPossible(f"{run.id} has ended ({run.state}): nobody would take the message {name}.")
+            raise NotPossible(f"{how_it_stands(run)} Nobody would take the message {name}.")
         waiting = _waiting_steps(run, name)
         _must_fit(run, name, plain, waiting)
         message = Message(

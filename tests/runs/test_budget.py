@@ -171,7 +171,7 @@ class TestGrant:
     def test_it_refuses_a_run_that_has_ended(self, stopped: RunRow) -> None:
         services.grant(stopped.id, {"tool_calls": 2}, actor="user:omar", reason="a long case")
         engine.advance(stopped.id, "wrk_test")
-        with pytest.raises(services.NotPossible, match="has ended"):
+        with pytest.raises(services.NotPossible, match=r"has succeeded \(at .+, by a worker\)"):
             services.grant(stopped.id, {"tool_calls": 2}, actor="user:omar", reason="again")
 
 
