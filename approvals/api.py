@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from django.urls import path, reverse
-from pydantic import BaseModel, Field
+from pydantic import Field
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -28,6 +28,7 @@ from approvals.states import ApprovalState, ReasonCode, Verdict
 from approvals.urls import ApprovalId as ApprovalId  # registers the converter
 from approvals.words import asked_of
 from runs.api import problems
+from runs.api.answers import TECHNICAL, FromRow
 from runs.api.bodies import MAX_REASON, Body, Page, read_body, read_query
 from runs.api.callers import Need, person_of, sees_technical
 from runs.api.door import Door, answer, operation
@@ -40,7 +41,6 @@ from runs.scopes import APPROVALS_READ
 from runs.states import look_of
 
 SEE = Need("approvals.view_approval", APPROVALS_READ)
-TECHNICAL = "Only for callers who may see technical details, and for people who decide without a preview."
 
 
 class ApprovalsWanted(Page):
@@ -70,7 +70,7 @@ class Verdicts(Body):
     next: Next | None = Field(default=None, description="After a no: what happens then; stop if left out.")
 
 
-class DecisionOut(BaseModel):
+class DecisionOut(FromRow):
     """What one person said."""
 
     id: str
@@ -86,20 +86,10 @@ class DecisionOut(BaseModel):
     @classmethod
     def of(cls, decision: Decision) -> DecisionOut:
         """`decision` as it stands for ever."""
-        return cls(
-            id=decision.pk,
-            approval=decision.approval_id,
-            actor=decision.actor,
-            verdict=decision.verdict,
-            reason=decision.reason,
-            reason_code=decision.reason_code,
-            next=decision.next,
-            digest=decision.digest,
-            created_at=decision.created_at,
-        )
+        return cls.read(decision, approval=decision.approval_id)
 
 
-class ApprovalOut(BaseModel):
+class ApprovalOut(FromRow):
     """A request that people decide, and what became of it."""
 
     id: str
@@ -132,9 +122,21 @@ class ApprovalOut(BaseModel):
     superseded_by: str
 
     @classmethod
-    def of(cls, approval: Approval) -> ApprovalOut:
-        """`approval` as a list shows it."""
-        return cls(**_common(approval))
+    def of(cls, approval: Approval, *, technical: bool = False, **more: Any) -> Self:
+        """`approval`, with arguments and facts where `technical`; `more` is what a list does not show."""
+        return cls.read(
+            approval,
+            technical=technical,
+            url=reverse("approvals_api:approval", args=[approval.pk]),
+            page=reverse("approvals:approval", args=[approval.pk]),
+            run=approval.run_id,
+            step=approval.step_id,
+            state_word=look_of(approval.state).word,
+            asked=asked_of(approval),
+            needs_check=needs_a_tick(approval),
+            superseded_by=approval.superseded_by_id or "",
+            **more,
+        )
 
 
 class ApprovalDetail(ApprovalOut):
@@ -150,41 +152,10 @@ class ApprovalDetail(ApprovalOut):
     decisions: list[DecisionOut]
     objection: str = Field(description="Why you may not decide it; empty when you may.")
     can_decide: bool
-    arguments: Any = Field(default=None, description=TECHNICAL)
-    facts: Any = Field(default=None, description=TECHNICAL)
-
-
-def _common(approval: Approval) -> dict[str, Any]:
-    return {
-        "id": approval.pk,
-        "url": reverse("approvals_api:approval", args=[approval.pk]),
-        "page": reverse("approvals:approval", args=[approval.pk]),
-        "run": approval.run_id,
-        "step": approval.step_id,
-        "state": approval.state,
-        "state_word": look_of(approval.state).word,
-        "title": approval.title,
-        "workflow": approval.workflow,
-        "tool": approval.tool,
-        "effect": approval.effect,
-        "risk": approval.risk,
-        "reversibility": approval.reversibility,
-        "policy": approval.policy,
-        "because": approval.because,
-        "asked": asked_of(approval),
-        "quorum": approval.quorum,
-        "requester": approval.requester,
-        "digest": approval.digest,
-        "needs_check": needs_a_tick(approval),
-        "created_at": approval.created_at,
-        "expires_at": approval.expires_at,
-        "on_expiry": approval.on_expiry,
-        "decided_at": approval.decided_at,
-        "decided_by": approval.decided_by,
-        "reason": approval.reason,
-        "next": approval.next,
-        "superseded_by": approval.superseded_by_id or "",
-    }
+    arguments: Any = Field(
+        default=None, description=f"{TECHNICAL}, and for people who decide without a preview."
+    )
+    facts: Any = Field(default=None, description=f"{TECHNICAL}.")
 
 
 class Approvals(Door):
@@ -225,24 +196,15 @@ class OneApproval(Door):
 
 def _detail(found: queries.Detail, request: Request) -> ApprovalDetail:
     approval, is_token = found.approval, isinstance(request.auth, Token)
-    shown = ApprovalDetail(
-        **_common(approval),
-        preview=approval.preview,
-        evidence=approval.evidence,
-        why=approval.why,
-        rollback=approval.rollback,
-        agent=approval.agent,
-        model=approval.model,
-        confidence=approval.confidence,
+    shown = ApprovalDetail.of(
+        approval,
+        technical=sees_technical(request),
         decisions=[DecisionOut.of(decision) for decision in found.decisions],
         objection="No token may decide." if is_token else found.objection,
         can_decide=found.can_decide and not is_token,
     )
-    blind = shown.can_decide and not approval.preview.get("changes")
-    if sees_technical(request) or blind:
+    if shown.can_decide and not approval.preview.get("changes"):
         shown.arguments = approval.arguments
-    if sees_technical(request):
-        shown.facts = approval.facts
     return shown
 
 

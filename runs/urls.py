@@ -1,3 +1,5 @@
+"""The addresses of the pages of runs, and how the ids of runs and what belongs to them look in addresses."""
+
 from django.urls import path, register_converter
 from django.urls.converters import StringConverter
 
@@ -10,13 +12,13 @@ class RunId(StringConverter):
     regex = "run_[0-9a-z]{1,28}"
 
 
-class QuestionId(StringConverter):
+class StepId(StringConverter):
     """An id such as ``stp_…``."""
 
     regex = "stp_[0-9a-z]{1,28}"
 
 
-class KeptId(StringConverter):
+class ArtifactId(StringConverter):
     """An id such as ``art_…``."""
 
     regex = "art_[0-9a-z]{1,28}"
@@ -30,8 +32,8 @@ class Verb(StringConverter):
 
 register_converter(RunId, "run_id")
 register_converter(Verb, "verb")
-register_converter(QuestionId, "question_id")
-register_converter(KeptId, "kept_id")
+register_converter(StepId, "step_id")
+register_converter(ArtifactId, "artifact_id")
 app_name = "runs"
 urlpatterns = [
     path("runs/", runs.run_list, name="list"),
@@ -40,14 +42,6 @@ urlpatterns = [
     path("runs/<run_id:run_id>/control/<verb:verb>/", control.control, name="control"),
     path("runs/<run_id:run_id>/resume/", runs.resume, name="resume"),
     path("runs/<run_id:run_id>/grant/", budget.grant, name="grant"),
-    path(
-        "runs/<run_id:run_id>/questions/<question_id:step_id>/",
-        questions.question,
-        name="question",
-    ),
-    path(
-        "runs/<run_id:run_id>/artifacts/<kept_id:artifact_id>/",
-        artifacts.artifact,
-        name="artifact",
-    ),
+    path("runs/<run_id:run_id>/questions/<step_id:step_id>/", questions.question, name="question"),
+    path("runs/<run_id:run_id>/artifacts/<artifact_id:artifact_id>/", artifacts.artifact, name="artifact"),
 ]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, Self
 
+from django.db.models import Model
 from django.urls import reverse
 from pydantic import BaseModel, Field
 
@@ -13,7 +14,22 @@ from runs.models import Artifact, JournalEntry, Message, Run, Schedule, Step
 from runs.states import look_of
 from tools.models import ToolCall
 
-TECHNICAL = "Only for callers who may see technical details."
+#: How the description of a field begins that is left out for everybody else.
+TECHNICAL = "Only for callers who may see technical details"
+
+
+class FromRow(BaseModel):
+    """What is told of a row: each field is the row's own of that name, where nothing else is given."""
+
+    @classmethod
+    def read(cls, row: Model, *, technical: bool = False, **given: Any) -> Self:
+        """`row` as JSON; what the schema calls technical is read only where `technical`."""
+        told = {
+            name
+            for name, field in cls.model_fields.items()
+            if technical or not (field.description or "").startswith(TECHNICAL)
+        }
+        return cls(**given, **{name: getattr(row, name) for name in told - given.keys()})
 
 
 class Attention(BaseModel):
@@ -23,7 +39,7 @@ class Attention(BaseModel):
     sentence: str
 
 
-class RunOut(BaseModel):
+class RunOut(FromRow):
     """One run."""
 
     id: str
@@ -51,46 +67,25 @@ class RunOut(BaseModel):
     started_at: datetime | None
     finished_at: datetime | None
     head_seq: int = Field(description="The number of the last entry of its journal.")
-    input: Any = Field(default=None, description=TECHNICAL)
-    output: Any = Field(default=None, description=TECHNICAL)
+    input: Any = Field(default=None, description=f"{TECHNICAL}.")
+    output: Any = Field(default=None, description=f"{TECHNICAL}.")
 
     @classmethod
     def of(cls, run: Run, *, technical: bool = False) -> RunOut:
         """`run`, with input and output where `technical`."""
         why = run.attention
-        shown = cls(
-            id=run.pk,
+        return cls.read(
+            run,
+            technical=technical,
             url=reverse("api:run", args=[run.pk]),
             page=reverse("runs:run", args=[run.pk]),
-            workflow=run.workflow,
-            version=run.version,
-            state=run.state,
             state_word=look_of(run.state).word,
-            intent=run.intent,
-            requester=run.requester,
-            source=run.source,
-            key=run.key,
-            priority=run.priority,
-            queue=run.queue,
-            deadline=run.deadline,
-            waiting_for=run.waiting_for,
             attention=Attention(code=why.get("code", ""), sentence=why.get("sentence", "")) if why else None,
-            stop_reason=run.stop_reason,
             parent=run.parent_id,
-            forked_from=run.forked_from,
-            continued_from=run.continued_from,
-            continued_by=run.continued_by,
-            created_at=run.created_at,
-            started_at=run.started_at,
-            finished_at=run.finished_at,
-            head_seq=run.head_seq,
         )
-        if technical:
-            shown.input, shown.output = run.input, run.output
-        return shown
 
 
-class StepOut(BaseModel):
+class StepOut(FromRow):
     """One recorded act of a run."""
 
     id: str
@@ -109,37 +104,17 @@ class StepOut(BaseModel):
     due_at: datetime | None
     started_at: datetime
     finished_at: datetime | None
-    arguments: Any = Field(default=None, description=TECHNICAL)
-    result: Any = Field(default=None, description=f"{TECHNICAL} In lists, null where it is large.")
-    error: Any = Field(default=None, description=TECHNICAL)
+    arguments: Any = Field(default=None, description=f"{TECHNICAL}.")
+    result: Any = Field(default=None, description=f"{TECHNICAL}. In lists, null where it is large.")
+    error: Any = Field(default=None, description=f"{TECHNICAL}.")
 
     @classmethod
     def of(cls, step: Step, *, technical: bool) -> StepOut:
         """`step`, with its contents where `technical`."""
-        shown = cls(
-            id=step.pk,
-            run=step.run_id,
-            path=step.path,
-            kind=step.kind,
-            name=step.name,
-            state=step.state,
-            state_word=look_of(step.state).word,
-            attempt=step.attempt,
-            effect=step.effect,
-            model=step.model,
-            input_tokens=step.input_tokens,
-            output_tokens=step.output_tokens,
-            cost=step.cost,
-            due_at=step.due_at,
-            started_at=step.started_at,
-            finished_at=step.finished_at,
-        )
-        if technical:
-            shown.arguments, shown.result, shown.error = step.arguments, step.result, step.error
-        return shown
+        return cls.read(step, technical=technical, run=step.run_id, state_word=look_of(step.state).word)
 
 
-class EntryOut(BaseModel):
+class EntryOut(FromRow):
     """One entry of a journal."""
 
     run: str
@@ -150,27 +125,17 @@ class EntryOut(BaseModel):
     sentence: str
     step: str
     digest: str = Field(description="SHA-256 of its content, in hex.")
-    content: Any = Field(default=None, description=TECHNICAL)
+    content: Any = Field(default=None, description=f"{TECHNICAL}.")
 
     @classmethod
     def of(cls, entry: JournalEntry, *, technical: bool) -> EntryOut:
         """`entry`, with its content where `technical`."""
-        shown = cls(
-            run=entry.run_id,
-            seq=entry.seq,
-            at=entry.at,
-            actor=entry.actor,
-            kind=entry.kind,
-            sentence=entry.sentence,
-            step=entry.step_id,
-            digest=bytes(entry.digest).hex(),
+        return cls.read(
+            entry, technical=technical, run=entry.run_id, step=entry.step_id, digest=bytes(entry.digest).hex()
         )
-        if technical:
-            shown.content = entry.content
-        return shown
 
 
-class ArtifactOut(BaseModel):
+class ArtifactOut(FromRow):
     """One version of a named output of a run."""
 
     id: str
@@ -188,22 +153,11 @@ class ArtifactOut(BaseModel):
     @classmethod
     def of(cls, artifact: Artifact) -> ArtifactOut:
         """`artifact`, without its content."""
-        return cls(
-            id=artifact.pk,
-            run=artifact.run_id,
-            url=reverse("api:artifact", args=[artifact.run_id, artifact.pk]),
-            name=artifact.name,
-            version=artifact.version,
-            title=artifact.title,
-            media_type=artifact.media_type,
-            digest=artifact.digest,
-            size=artifact.size,
-            step=artifact.step_id,
-            created_at=artifact.created_at,
-        )
+        url = reverse("api:artifact", args=[artifact.run_id, artifact.pk])
+        return cls.read(artifact, run=artifact.run_id, step=artifact.step_id, url=url)
 
 
-class MessageOut(BaseModel):
+class MessageOut(FromRow):
     """A message that a run has, or will take when it waits for it."""
 
     id: str
@@ -217,18 +171,10 @@ class MessageOut(BaseModel):
     @classmethod
     def of(cls, message: Message) -> MessageOut:
         """`message`, without what it says."""
-        return cls(
-            id=message.pk,
-            run=message.run_id,
-            name=message.name,
-            sender=message.sender,
-            key=message.key,
-            sent_at=message.sent_at,
-            taken_by=message.taken_by,
-        )
+        return cls.read(message, run=message.run_id)
 
 
-class CallOut(BaseModel):
+class CallOut(FromRow):
     """One attempt of one tool."""
 
     id: str
@@ -245,30 +191,12 @@ class CallOut(BaseModel):
     finished_at: datetime | None
     settled_by: str
     note: str
-    error: str = Field(default="", description=TECHNICAL)
+    error: str = Field(default="", description=f"{TECHNICAL}.")
 
     @classmethod
     def of(cls, call: ToolCall, *, technical: bool) -> CallOut:
         """`call`, with its error where `technical`."""
-        shown = cls(
-            id=call.pk,
-            run=call.run_id,
-            step=call.step_id,
-            tool=call.tool,
-            version=call.version,
-            effect=call.effect,
-            state=call.state,
-            attempt=call.attempt,
-            key=call.key,
-            not_before=call.not_before,
-            started_at=call.started_at,
-            finished_at=call.finished_at,
-            settled_by=call.settled_by,
-            note=call.note,
-        )
-        if technical:
-            shown.error = call.error
-        return shown
+        return cls.read(call, technical=technical, run=call.run_id, step=call.step_id)
 
 
 class WorkflowOut(BaseModel):
@@ -286,7 +214,7 @@ class WorkflowOut(BaseModel):
     input_schema: dict[str, Any] = Field(description="The JSON Schema of its input.")
 
 
-class ScheduleOut(BaseModel):
+class ScheduleOut(FromRow):
     """Runs that start by the clock."""
 
     id: int
@@ -305,17 +233,4 @@ class ScheduleOut(BaseModel):
     @classmethod
     def of(cls, schedule: Schedule) -> ScheduleOut:
         """`schedule`, without its input."""
-        return cls(
-            id=schedule.pk,
-            name=schedule.name,
-            workflow=schedule.workflow,
-            intent=schedule.intent,
-            enabled=schedule.enabled,
-            owner=schedule.owner,
-            every_seconds=schedule.every_seconds,
-            crontab=str(schedule.crontab) if schedule.crontab else "",
-            next_at=schedule.next_at,
-            last_at=schedule.last_at,
-            last_run=schedule.last_run,
-            problem=schedule.problem,
-        )
+        return cls.read(schedule, crontab=str(schedule.crontab) if schedule.crontab else "")

@@ -23,10 +23,18 @@ from runs.scopes import RUNS_CONTROL
 CONTROL = Need("runs.control_run", RUNS_CONTROL)
 
 
-def _done(act: Callable[[], Run], status: int = 200) -> Response:
-    run = act()
-    where = reverse("api:run", args=[run.pk]) if status == 201 else ""
-    return answer(RunOut.of(run), status, location=where)
+def _act(
+    verb: Callable[..., Run], request: Request, run_id: str, takes: type[Why], status: int = 200
+) -> Response:
+    """Have `verb` act on the run, with what the body says by the names of the verb's parameters."""
+    body, actor = read_body(request, takes), actor_of(request)
+
+    def act() -> Response:
+        run = verb(run_id, actor=actor, **body.model_dump())
+        where = reverse("api:run", args=[run.pk]) if status == 201 else ""
+        return answer(RunOut.of(run), status, location=where)
+
+    return once(request, act)
 
 
 class Pause(Door):
@@ -39,10 +47,7 @@ class Pause(Door):
     )
     def post(self, request: Request, run_id: str) -> Response:
         """It stops after the act in hand, which is not broken off, and stands still until it is resumed."""
-        body, actor = read_body(request, Why), actor_of(request)
-        return once(
-            request, lambda: _done(lambda: services.pause_run(run_id, actor=actor, reason=body.reason))
-        )
+        return _act(services.pause_run, request, run_id, Why)
 
 
 class Resume(Door):
@@ -55,10 +60,7 @@ class Resume(Door):
     )
     def post(self, request: Request, run_id: str) -> Response:
         """A run that is paused or needs attention goes on from where it stopped."""
-        body, actor = read_body(request, Why), actor_of(request)
-        return once(
-            request, lambda: _done(lambda: services.resume_run(run_id, actor=actor, reason=body.reason))
-        )
+        return _act(services.resume_run, request, run_id, Why)
 
 
 class Cancel(Door):
@@ -71,10 +73,7 @@ class Cancel(Door):
     )
     def post(self, request: Request, run_id: str) -> Response:
         """It stops after the act in hand, cleans up and ends. What it has done outside stays done."""
-        body, actor = read_body(request, Why), actor_of(request)
-        return once(
-            request, lambda: _done(lambda: services.cancel_run(run_id, actor=actor, reason=body.reason))
-        )
+        return _act(services.cancel_run, request, run_id, Why)
 
 
 class RetryRun(Door):
@@ -87,12 +86,7 @@ class RetryRun(Door):
     )
     def post(self, request: Request, run_id: str) -> Response:
         """From the failed step, or from the earlier step `from_path`."""
-        body, actor = read_body(request, Retry), actor_of(request)
-
-        def act() -> Run:
-            return services.retry_run(run_id, actor=actor, reason=body.reason, from_path=body.from_path)
-
-        return once(request, lambda: _done(act))
+        return _act(services.retry_run, request, run_id, Retry)
 
 
 class ForkRun(Door):
@@ -111,14 +105,7 @@ class ForkRun(Door):
     )
     def post(self, request: Request, run_id: str) -> Response:
         """A new run that has all before `at_path` on record and goes on from there; the old one stays."""
-        body, actor = read_body(request, Fork), actor_of(request)
-
-        def act() -> Run:
-            return services.fork_run(
-                run_id, body.at_path, actor=actor, reason=body.reason, version=body.version
-            )
-
-        return once(request, lambda: _done(act, 201))
+        return _act(services.fork_run, request, run_id, Fork, 201)
 
 
 class GrantBudget(Door):
@@ -138,12 +125,7 @@ class GrantBudget(Door):
         """More of what its budget limits, on the word of the person who is signed in: no token can. A run
         that stopped for its budget goes on.
         """
-        body, actor = read_body(request, Grant), actor_of(request)
-
-        def act() -> Run:
-            return services.grant(run_id, body.amounts, actor=actor, reason=body.reason)
-
-        return once(request, lambda: _done(act))
+        return _act(services.grant, request, run_id, Grant)
 
 
 class OneOfMany(BaseModel):

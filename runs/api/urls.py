@@ -4,23 +4,11 @@ from django.urls import path, re_path, register_converter
 from django.urls.converters import IntConverter, StringConverter
 
 from runs.api import calls, control, runs, schema, stream, workflows
-from runs.urls import RunId as RunId  # registers its converter
-
-
-class StepId(StringConverter):
-    """An id such as ``stp_…``; anything else is no address at all."""
-
-    regex = "stp_[0-9a-z]{1,28}"
-
-
-class ArtifactId(StringConverter):
-    """An id such as ``art_…``."""
-
-    regex = "art_[0-9a-z]{1,28}"
+from runs.urls import RunId as RunId  # registers the converters of ids
 
 
 class CallId(StringConverter):
-    """An id such as ``call_…``."""
+    """An id such as ``call_…``; anything else is no address at all."""
 
     regex = "call_[0-9a-z]{1,27}"
 
@@ -39,8 +27,6 @@ class VersionNumber(IntConverter):
 
 register_converter(WorkflowName, "workflow_name")
 register_converter(VersionNumber, "version")
-register_converter(StepId, "step_id")
-register_converter(ArtifactId, "artifact_id")
 register_converter(CallId, "call_id")
 
 app_name = "api"
