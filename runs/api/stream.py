@@ -14,10 +14,13 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 from django.conf import settings
-from django.contrib.auth import get_user_model
+from django.contrib.auth import get_user
+from django.contrib.sessions.backends.base import SessionBase
 from django.db import connection
 from django.http import HttpResponseBase, StreamingHttpResponse
 from drf_spectacular.utils import OpenApiParameter
@@ -103,10 +106,10 @@ class Since(Query):
 
 @dataclass(frozen=True)
 class _Caller:
-    """Whose stream it is, as rows: both are read again while it is open."""
+    """Whose stream it is, as rows that are read again while it is open: a token, or else a session."""
 
-    user_id: int
     token_id: str
+    session: Callable[[], SessionBase]
 
 
 @dataclass(frozen=True)
@@ -149,8 +152,8 @@ class JournalStream(Door):
         found_run(run_id)
         technical = sees_technical(request)
         token = request.auth.pk if isinstance(request.auth, Token) else ""
-        caller = _Caller(person_of(request).pk, token)
-        give_back = places.take(caller.user_id)
+        caller = _Caller(token, partial(type(request.session), request.session.session_key))
+        give_back = places.take(person_of(request).pk)
         response = StreamingHttpResponse(
             _follow(run_id, after, caller, technical=technical), content_type="text/event-stream"
         )
@@ -185,8 +188,10 @@ async def _follow(run_id: str, after: int, caller: _Caller, *, technical: bool) 
             return
         if loop.time() >= beats_at:
             # Also while entries come without a pause: rights that ended must not last as long as they do.
-            if not await loop.run_in_executor(_readers, _may_still, caller):
+            sees = await loop.run_in_executor(_readers, _still_sees, caller)
+            if sees is None:
                 return
+            technical = sees
             beats_at = loop.time() + BEAT_EVERY
             yield ": alive\n\n"
         if loop.time() >= closes_at:
@@ -207,23 +212,20 @@ def _look(run_id: str, after: int, technical: bool) -> _Look:
         connection.close()
 
 
-def _may_still(caller: _Caller) -> bool:
-    """Whether the caller still has what it took to open the stream."""
+def _still_sees(caller: _Caller) -> bool | None:
+    """Whether the caller may see technical details; None when they may not see the journal any more."""
+    asking: Any = SimpleNamespace(session=caller.session(), auth=None)
     try:
-        user = get_user_model().objects.filter(pk=caller.user_id, is_active=True).first()
-        token = None
         if caller.token_id:
             held = Token.objects.filter(pk=caller.token_id, revoked_at=None, expires_at__gt=db_now())
-            token = held.first()
-        if user is None or (caller.token_id and token is None):
-            return False
-        asking: Any = type("Asking", (), {"user": user, "auth": token})()
+            asking.auth = held.select_related("user").get()
+        asking.user = asking.auth.user if asking.auth else get_user(asking)
         check(asking, SEE_JOURNAL)
-    except exceptions.APIException:
-        return False
+        return sees_technical(asking)
+    except (Token.DoesNotExist, exceptions.APIException):
+        return None
     finally:
         connection.close()
-    return True
 
 
 def _told(row: JournalEntry, *, technical: bool) -> str:

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Permission, User
+from django.contrib.sessions.models import Session
 from django.db import connections
 from django.test import AsyncClient, override_settings
 
@@ -175,27 +176,72 @@ def test_silence_is_filled_with_comments(people: dict[str, User]) -> None:
     assert play(story())
 
 
-@pytest.mark.parametrize("end", ["token", "user", "permission"])
-def test_it_ends_when_the_right_to_see_it_ends(people: dict[str, User], end: str) -> None:
+@pytest.mark.parametrize(
+    ("caller", "end"),
+    [(caller, end) for caller in ("token", "session") for end in (caller, "user", "permission")]
+    + [("session", "password")],
+)
+def test_it_ends_when_the_right_to_see_it_ends(people: dict[str, User], caller: str, end: str) -> None:
     run = a_run("test.sleeps")
     token, secret = a_token(people["omar"], "runs:read")
 
     def take_away() -> None:
+        omar = User.objects.get(pk=people["omar"].pk)
         if end == "token":
             services.revoke_token(token.pk, actor="user:ada")
         elif end == "user":
-            User.objects.filter(pk=people["omar"].pk).update(is_active=False)
+            User.objects.filter(pk=omar.pk).update(is_active=False)
+        elif end == "permission":
+            omar.groups.clear()
+        elif end == "session":
+            Session.objects.all().delete()
         else:
-            people["omar"].groups.clear()
+            omar.set_password("another one")
+            omar.save()
 
     async def story() -> None:
-        response = await opened(None, run, secret)
+        response = await (opened(None, run, secret) if caller == "token" else opened(people["omar"], run))
         await apart(take_away)
         async with asyncio.timeout(10):
             assert all([event.get("event") != "end" async for event in events(response)])
         response.close()
 
     play(story())
+
+
+def test_contents_stop_with_the_right_to_see_them(people: dict[str, User]) -> None:
+    run = a_run("test.waits")
+    both = Permission.objects.filter(codename__in=["view_journalentry", "view_technical"])
+    pia = User.objects.create_user("pia")
+    pia.user_permissions.set(both)
+
+    async def told() -> list[Event]:
+        response = await opened(pia, run)
+        arriving, found = events(response), []
+        try:
+            async with asyncio.timeout(20):
+                async for event in arriving:
+                    if "event" in event:
+                        found.append(event)
+                    elif "" in event and len(found) == run.head_seq:
+                        break
+                await apart(pia.user_permissions.set, both.filter(codename="view_journalentry"))
+                alive = 0
+                async for event in arriving:
+                    alive += "" in event
+                    if alive == 2:
+                        break
+                await apart(services.send_message, run.pk, "parcel.returned", 1, actor="user:omar")
+                found.append(await anext(event async for event in arriving if "event" in event))
+        finally:
+            await response.streaming_content.aclose()
+            response.close()
+        return found
+
+    *before, after = [json.loads(event["data"]) for event in play(told())]
+    assert all("content" in entry for entry in before)
+    assert after["kind"] == "message.received"
+    assert "content" not in after
 
 
 def test_there_is_a_limit_to_open_streams(people: dict[str, User], monkeypatch: pytest.MonkeyPatch) -> None:
