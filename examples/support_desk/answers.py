@@ -53,6 +53,7 @@ class Settled(Shape):
 class RefundCase(Shape):
     """A customer's claim about the items `item_ids`; `asked` is what they want back, in US dollars."""
 
+    customer_id: str = Field(default="", description="Who claims; one refund of theirs goes on at a time.")
     order_id: str
     claim: str = Field(min_length=1)
     item_ids: list[str] = Field(min_length=1)

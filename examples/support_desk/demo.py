@@ -24,6 +24,7 @@ CASES: tuple[tuple[str, str, dict[str, Any]], ...] = (
         "Refund a broken cup to Maya Lind",
         "support.refund",
         {
+            "customer_id": "maya_lind",
             "order_id": "#H1001",
             "claim": "One of the two cups arrived in pieces.",
             "item_ids": ["p-cup-blue"],
@@ -34,6 +35,7 @@ CASES: tuple[tuple[str, str, dict[str, Any]], ...] = (
         "Refund a broken chair to Tobias Okoro",
         "support.refund",
         {
+            "customer_id": "tobias_okoro",
             "order_id": "#H1003",
             "claim": "The chair's gas spring gives way. I do not want another one.",
             "item_ids": ["p-chair-grey"],
@@ -44,6 +46,7 @@ CASES: tuple[tuple[str, str, dict[str, Any]], ...] = (
         "Refund a lost cup to Irene Castel",
         "support.refund",
         {
+            "customer_id": "irene_castel",
             "order_id": "#H1006",
             "claim": "The parcel never came.",
             "item_ids": ["p-cup-sand"],
@@ -54,6 +57,7 @@ CASES: tuple[tuple[str, str, dict[str, Any]], ...] = (
         "Refund a silent headset to Nadir Hale, who asks for the whole order",
         "support.refund",
         {
+            "customer_id": "nadir_hale",
             "order_id": "#H1007",
             "claim": "The headset is silent on one side. I want my money back for all of it.",
             "item_ids": ["p-headset-white"],
@@ -97,10 +101,23 @@ SENT_BACK = (
     "Refund an office chair in the wrong colour to Vera Stone",
     "support.refund",
     {
+        "customer_id": "vera_stone",
         "order_id": "#H1009",
         "claim": "One of the two chairs has the wrong colour. I want my money back.",
         "item_ids": ["p-chair-green"],
         "asked": "988.00",
+    },
+)
+#: The same customer's: it stands in line until her first claim has ended.
+IN_LINE = (
+    "Refund a scratched lamp to Vera Stone, once her first claim is settled",
+    "support.refund",
+    {
+        "customer_id": "vera_stone",
+        "order_id": "#H1010",
+        "claim": "The lamp has a long scratch.",
+        "item_ids": ["p-lamp-black"],
+        "asked": "64.90",
     },
 )
 WHY_SENT_BACK = "The grey chair is as ordered. Refund the green one alone."
@@ -128,7 +145,7 @@ def load_demo(actor: str, reviewer: User) -> list[Run]:
     there = set(Run.objects.filter(source=SOURCE).values_list("intent", flat=True))
     started = [
         services.start_run(name, value, actor=actor, intent=intent, source=SOURCE)
-        for intent, name, value in (*CASES, SENT_BACK)
+        for intent, name, value in (*CASES, SENT_BACK, IN_LINE)
         if intent not in there
     ]
     for run in started:

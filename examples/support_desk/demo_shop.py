@@ -79,7 +79,7 @@ CUSTOMERS = {
     "nadir_hale": _customer(
         "Nadir", "Hale", NADIR, [_card("7713"), _gift_card("0042", "80.00")], "#H1007", "#H1008"
     ),
-    "vera_stone": _customer("Vera", "Stone", VERA, [_card("6204")], "#H1009"),
+    "vera_stone": _customer("Vera", "Stone", VERA, [_card("6204")], "#H1009", "#H1010"),
 }
 
 
@@ -171,6 +171,7 @@ _ORDERS = [
         "988.00",
         [_item(_CHAIR, "grey"), _item(_CHAIR, "green")],
     ),
+    _order("#H1010", "vera_stone", "delivered", "credit_card_6204", "64.90", [_item(_LAMP, "black")]),
 ]
 
 DEMO_SHOP = ShopData(

@@ -45,15 +45,25 @@ def request(run: Run, case: SupportCase) -> Settled:
     return Settled(outcome="answered", message=answer.message, refused=answer.refused)
 
 
+def claimant(case: RefundCase) -> str:
+    """Of whom one refund goes on at a time: the customer, or one order where nobody said whose it is."""
+    who = case.customer_id or case.order_id
+    return f"{who} in {case.shop}" if case.shop else who
+
+
 @workflow(
     "support.refund",
     owner="Support",
     unit="one refund request",
     budget=Budget(model_requests=20, tool_calls=40, cost_usd=2, days=14),
+    at_most_per_key=1,
+    limit_key=claimant,
 )
 def refund(run: Run, case: RefundCase) -> Resolution:
     """Look into a claim, pay back what is due, and tell the customer."""
     known = gather(run, case)
+    if case.customer_id not in ("", known["order"]["user_id"]):
+        return Resolution(outcome="declined", drafts=0, reason=f"{case.order_id} is somebody else's order.")
     rejected: list[str] = []
     feedback: str | None = None
     while True:
@@ -81,7 +91,7 @@ def gather(run: Run, case: RefundCase) -> dict[str, Any]:
     customer = run.tool(get_user_details, order["user_id"], shop=case.shop)
     payments = run.tool(get_payments, case.order_id, shop=case.shop)
     checks = run.tool(check_refund, case.order_id, shop=case.shop)
-    claim = case.model_dump(mode="json", exclude={"shop"})
+    claim = case.model_dump(mode="json", exclude={"shop", "customer_id"})
     return {"claim": claim, "order": order, "customer": customer, "payments": payments, "checks": checks}
 
 

@@ -9,10 +9,10 @@ from django.contrib.auth.models import User
 
 from approvals.models import Approval
 from approvals.services import decide
-from examples.support_desk.demo import CASES, SENT_BACK, load_demo
+from examples.support_desk.demo import CASES, IN_LINE, SENT_BACK, load_demo
 from examples.support_desk.models import Message, Payment
 from ops.demo_people import ensure_demo_people
-from runs import engine
+from runs import engine, services
 from runs.models import Run
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -80,6 +80,17 @@ class TestLoadDemo:
         second = Approval.objects.get(run=run, state="pending")
         assert (first.arguments["amount"], second.arguments["amount"]) == ("988.00", "499.00")
         assert first.reason in second.why
+
+    def test_a_second_claim_of_a_customer_waits_for_the_first(self) -> None:
+        runs = play()
+        second = runs[IN_LINE[0]]
+        assert (second.state, second.steps.count()) == ("waiting", 0)
+        assert second.waiting_for == "a free place: 1 of 1 runs for vera_stone are under way"
+        services.cancel_run(runs[SENT_BACK[0]].id, actor=OMAR, reason="She takes the lamp instead")
+        second.refresh_from_db()
+        assert second.state == "queued"
+        engine.advance(second.id, "wrk_test")
+        assert Approval.objects.get(run=second).arguments["amount"] == "64.90"
 
     def test_it_may_be_loaded_again(self) -> None:
         play()

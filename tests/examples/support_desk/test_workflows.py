@@ -68,6 +68,24 @@ class TestRefund:
         assert "18.40" in Message.objects.get().text
         assert not Approval.objects.exists()
 
+    def test_one_of_a_customer_at_a_time(self) -> None:
+        chair = claim("#H1009", "p-chair-green", asked="499.00") | {"customer_id": "vera_stone"}
+        lamp = claim("#H1010", "p-lamp-black", asked="64.90") | {"customer_id": "vera_stone"}
+        first = start("support.refund", **chair)
+        assert advance(first) is Outcome.WAITING
+        assert start("support.refund", **lamp).state == "waiting"
+        assert start("support.refund", **lamp, shop="rehearsal").state == "queued"
+        other = claim("#H1007", "p-lamp-black", asked="64.90") | {"customer_id": "nadir_hale"}
+        assert start("support.refund", **other).state == "queued"
+
+    def test_nothing_is_paid_for_somebody_elses_order(self) -> None:
+        told = claim("#H1001", "p-cup-blue", asked="18.40") | {"customer_id": "vera_stone"}
+        run = start("support.refund", **told)
+
+        assert advance(run) is Outcome.ENDED
+        assert run.output["outcome"] == "declined"
+        assert run.output["reason"] == "#H1001 is somebody else's order."
+
     def test_a_large_one_waits_for_a_person(self, ben: User) -> None:
         run = start("support.refund", **claim("#H1003", "p-chair-grey", asked="489.00"))
 
