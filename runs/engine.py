@@ -82,7 +82,7 @@ def _turn_once(turn: Turn) -> Outcome | None:
         except Suspend as reason:
             return Outcome.WAITING if _wait(turn, reason) else None
         except NeedsAttention as reason:
-            return _halt(turn, reason.code, reason.sentence, reason.details)
+            return _halt_unless_settled(turn, reason)
         except Restarting as reason:
             return _restart(turn, reason.value)
         except Diverged as reason:
@@ -93,7 +93,7 @@ def _turn_once(turn: Turn) -> Outcome | None:
         return None
 
 
-def _advance(turn: Turn) -> Outcome:
+def _advance(turn: Turn) -> Outcome | None:
     """What is to be done with a claimed run: go on, pause, or clean up before the end."""
     if turn.run.state == RunState.PAUSING:
         return _pause(turn)
@@ -154,7 +154,7 @@ def _pause(turn: Turn) -> Outcome:
     return Outcome.PAUSED
 
 
-def _clean_up(turn: Turn, definition: Workflow) -> Outcome:
+def _clean_up(turn: Turn, definition: Workflow) -> Outcome | None:
     """What the workflow wants done before it ends, as steps like any other, below ``cancel/``."""
     if cleanup.asks_somebody(turn):
         with own_transaction():
@@ -192,11 +192,15 @@ def _wait(turn: Turn, reason: Suspend) -> bool:
     turn.note("run.waiting", f"Waits for {reason.reason}" if reason.reason else "Waits")
     if turn.commit(lease=None, changes=changes, wakes=wakes):
         return True
-    # Woken meanwhile: keep what the turn did, and look again.
+    _keep_what_was_done(turn)
+    return False
+
+
+def _keep_what_was_done(turn: Turn) -> None:
+    """Woken before it could stop: the run goes on under this claim, and looks again."""
     turn.pending.run_history.clear()
     turn.pending.entries.pop()
     turn.commit()
-    return False
 
 
 def _end(turn: Turn, transition: str, *, kind: str = "", sentence: str = "", **values: Any) -> Outcome:
@@ -211,15 +215,17 @@ def _end(turn: Turn, transition: str, *, kind: str = "", sentence: str = "", **v
         "wake_at": None,
         "active_ms": turn.active_ms(),
     }
-    turn.note(kind or "run.succeeded", sentence or "The workflow ended")
+    told = (kind or "run.succeeded", sentence or "The workflow ended")
     if cleanup.asks_somebody(turn, with_cleanup=True):
         with own_transaction():
             turn.lock()
             cleanup.close_what_is_open(turn, with_cleanup=True)
             turn.pending.entries += gate.installed().withdraw(run.id, "the run has ended")
+            cleanup.note_end(turn, *told)
             turn.commit(lease=None, changes=changes)
     else:
         cleanup.close_what_is_open(turn, with_cleanup=True)
+        cleanup.note_end(turn, *told)
         turn.commit(lease=None, changes=changes)
     run.childless = not any(step.is_child for step in turn.steps.values())
     endings.ended(run)
@@ -253,8 +259,21 @@ def _failed(turn: Turn, error: Exception) -> Outcome:
     return _end(turn, "fail", kind="run.failed", sentence=sentence, output={"error": details})
 
 
-def _halt(turn: Turn, code: str, sentence: str, details: dict[str, Any]) -> Outcome:
-    """Stop where a person must look; everything recorded stays as it is."""
+def _halt_unless_settled(turn: Turn, reason: NeedsAttention) -> Outcome | None:
+    """Stop where a person must look; None when they have settled meanwhile what it stops for."""
+    unknown = reason.code == "unknown_outcome"
+    if _halt(turn, reason.code, reason.sentence, reason.details, wakes=turn.woken if unknown else None):
+        return Outcome.NEEDS_ATTENTION
+    _keep_what_was_done(turn)
+    return None
+
+
+def _halt(
+    turn: Turn, code: str, sentence: str, details: dict[str, Any], *, wakes: int | None = None
+) -> Outcome | None:
+    """Stop where a person must look; everything recorded stays as it is. None when it was woken since the
+    count `wakes`, and does not stop.
+    """
     plain = {key: value for key, value in details.items() if _is_plain(value)}
     if turn.run.state == RunState.CANCELLING:
         plain["cleanup"] = True  # whoever lets it go on lets its clean-up go on
@@ -269,8 +288,7 @@ def _halt(turn: Turn, code: str, sentence: str, details: dict[str, Any]) -> Outc
         "active_ms": turn.active_ms(),
     }
     turn.note("run.needs_attention", sentence, None, **turn.run.attention)
-    turn.commit(lease=None, changes=changes)
-    return Outcome.NEEDS_ATTENTION
+    return Outcome.NEEDS_ATTENTION if turn.commit(lease=None, changes=changes, wakes=wakes) else None
 
 
 def _is_plain(value: object) -> bool:

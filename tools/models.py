@@ -114,9 +114,11 @@ class ToolCall(StateModel):
     def cancel(self) -> None:
         """It was given up before anything was sent."""
 
-    @transition(field=state, source=CallState.STARTED, target=CallState.UNKNOWN)
+    @transition(field=state, source=[CallState.STARTED, CallState.FAILED], target=CallState.UNKNOWN)
     def doubt(self) -> None:
-        """It was sent, and nobody knows whether it happened; `not_before` must be set."""
+        """It was sent, and nobody knows whether it happened; `not_before` must be set. One that failed is
+        in doubt when its failure proved nothing and no other attempt will find out.
+        """
 
     @transition(field=state, source=CallState.UNKNOWN, target=CallState.SUCCEEDED)
     def settle_as_happened(self) -> None:

@@ -77,7 +77,7 @@ def decide(
     `in_doubt` says that an earlier attempt of the same call may have happened (its failure proved nothing, or
     its worker died): then not even a refusal proves that nothing was done, since that attempt may be why.
     """
-    undone = effect not in _ENOUGH_PROOF or (not in_doubt and failure.proof in _ENOUGH_PROOF[effect])
+    undone = changed_nothing(effect, failure, in_doubt=in_doubt)
     if effect is not Effect.IRREVERSIBLE and _may_pass(effect, failure.kind):
         wait = _wait(failure, attempt, policy, rng)
         if attempt < policy.attempts and elapsed + wait <= policy.total:
@@ -87,6 +87,11 @@ def decide(
     if failure.kind in _MAY_PASS:
         return RetryDecision(Action.STOP, 0.0, "It has failed too often, or waiting would take too long.")
     return _after_refusal(failure)
+
+
+def changed_nothing(effect: Effect, failure: Failure, *, in_doubt: bool = False) -> bool:
+    """Whether a call that failed so is known to have left the world as it was; `in_doubt` as for `decide`."""
+    return effect not in _ENOUGH_PROOF or (not in_doubt and failure.proof in _ENOUGH_PROOF[effect])
 
 
 def _may_pass(effect: Effect, kind: FailureClass) -> bool:

@@ -12,16 +12,20 @@ from runs.crew import workers
 from runs.errands.outcomes import Outcome, heard
 from runs.journal import Entry
 from runs.models import Errand, ErrandState, Step
+from runs.services.closing import CHANGES_THE_WORLD, last_failed
 from runs.services.errands import HINT_AGAIN
 from runs.services.waking import MAX_CRASHES
 from runs.stops import NeedsAttention, Suspend
 from runs.turns.checkpoint import own_transaction
+from runs.turns.doubt import leave_unknown
 from runs.turns.turn import MARGIN, Turn
 from runs.values import keep_result
 from tools.canonical import digest
 from tools.contract import Tool
+from tools.effects import Effect
 from tools.failures import Failure, FailureClass
 from tools.models import ToolCall
+from tools.retry import changed_nothing
 
 LOST = "its worker was lost in the middle"
 
@@ -113,7 +117,7 @@ def _how(turn: Turn, errand: Errand) -> str:
 
 def give_up(turn: Turn, step: Step) -> list[Entry]:
     """In the transaction that closes `step`, with the run locked: what was not begun is cancelled, what was
-    answered is recorded, and what is under way and may change the world is left as unknown.
+    answered is recorded, and what may have changed the world is left as unknown.
     """
     errand, call = turn.errand_of(step), turn.call_of(step)
     if errand is None:
@@ -122,17 +126,22 @@ def give_up(turn: Turn, step: Step) -> list[Entry]:
         errand.refresh_from_db()
     if errand.state == ErrandState.DONE:
         return _take_over(turn, step, call, errand)
-    if errand.state == ErrandState.TAKEN and step.effect in ("write", "irreversible"):
-        return _leave_unknown(turn, step, call, errand)
     begun = errand.state == ErrandState.TAKEN
+    if begun and step.effect in CHANGES_THE_WORLD:
+        # Its worker is still heard: an answer that it happened settles it.
+        until = (errand.lease_until or turn.now()) + timedelta(seconds=MARGIN)
+        return [leave_unknown(turn, step, call, until=until)]
     errand.lose()
     turn.changed_errand(errand)
     call.cancel()
     turn.changed_call(call)
+    said = "is given up; its answer will not count" if begun else "is given up before it was begun"
+    entry = Entry("call.given_up", f"{step.name} {said}", {"call": call.id}, step.id)
+    if step.in_doubt:
+        return [entry, leave_unknown(turn, step, last_failed(step))]
     step.cancel()
     turn.changed(step)
-    said = "is given up; its answer will not count" if begun else "is given up before it was begun"
-    return [Entry("call.given_up", f"{step.name} {said}", {"call": call.id}, step.id)]
+    return [entry]
 
 
 def _take_over(turn: Turn, step: Step, call: ToolCall, errand: Errand) -> list[Entry]:
@@ -142,8 +151,8 @@ def _take_over(turn: Turn, step: Step, call: ToolCall, errand: Errand) -> list[E
     turn.changed_errand(errand)
     if outcome.failure is None:
         return _record(turn, step, call, outcome)
-    if step.effect in ("write", "irreversible") and outcome.failure.proof == "none":
-        return _leave_unknown(turn, step, call, errand)
+    if not changed_nothing(Effect(step.effect), outcome.failure, in_doubt=step.in_doubt):
+        return [leave_unknown(turn, step, call, said=outcome.failure.message)]
     call.fail()
     call.failure_class, call.error = outcome.failure.kind.value, outcome.failure.message
     call.finished_at = turn.now()
@@ -162,16 +171,3 @@ def _record(turn: Turn, step: Step, call: ToolCall, outcome: Outcome) -> list[En
     call.result_digest, call.finished_at = sealed["result"], step.finished_at
     turn.changed_call(call)
     return [Entry("call.succeeded", f"{step.name}: done, though nobody waits for it", sealed, step.id)]
-
-
-def _leave_unknown(turn: Turn, step: Step, call: ToolCall, errand: Errand) -> list[Entry]:
-    call.doubt()
-    call.not_before = (errand.lease_until or turn.now()) + timedelta(seconds=MARGIN)
-    call.failure_class = FailureClass.UNKNOWN_OUTCOME.value
-    call.error = "It was given up while it was under way."
-    turn.changed_call(call)
-    step.lose()
-    step.not_before = call.not_before
-    turn.changed(step)
-    said = f"Nobody knows yet whether {step.name} happened"
-    return [Entry("call.unknown", said, {"call": call.id}, step.id)]

@@ -166,6 +166,16 @@ class Step(StateModel):
         return self.state in STEP_ENDED
 
     @property
+    def in_doubt(self) -> bool:
+        """Whether an earlier attempt may have happened, and nobody knows."""
+        return bool((self.error or {}).get("in_doubt"))
+
+    @property
+    def is_given_up(self) -> bool:
+        """Whether nobody waits for it any more, though nobody knows whether it happened."""
+        return bool((self.error or {}).get("given_up"))
+
+    @property
     def ends_elsewhere(self) -> bool:
         """Whether it is open, and its end is written by somebody else than the run's own worker."""
         return self.is_open_question or (self.is_child and self.state == StepState.WAITING)

@@ -187,6 +187,7 @@ def run_detail(run_id: str, viewer: User) -> RunDetail:
     history = list(run.history.order_by("-history_date", "-history_id")[:CHANGES_SHOWN])
     waits = waits_in_family([run.id], viewer).get(run.id, []) if run.state == RunState.WAITING else []
     listens = run.state != RunState.QUEUED or workers.anyone_listens_to(run.queue)
+    unknown = list(all_calls.filter(state=CallState.UNKNOWN))
     status = status_of(
         run,
         steps,
@@ -195,6 +196,7 @@ def run_detail(run_id: str, viewer: User) -> RunDetail:
         worker_listens=listens,
         by=_who_asked(history),
         unserved=_unserved(run),
+        unknown=len(unknown),
     )
     return RunDetail(
         run=run,
@@ -204,7 +206,7 @@ def run_detail(run_id: str, viewer: User) -> RunDetail:
         aside=[step for step in found if "~" in step.path],
         step_count=run.steps.count() if len(found) > STEPS_SHOWN else len(steps),
         calls=list(all_calls[:CALLS_SHOWN]),
-        unknown=list(all_calls.filter(state=CallState.UNKNOWN)),
+        unknown=unknown,
         history=history,
         totals=_totals(run, all_calls),
         scripted=any(step.model.startswith("scripted") for step in steps),

@@ -43,10 +43,11 @@ def status_of(
     worker_listens: bool,
     by: str = "",
     unserved: tuple[str, datetime] | None = None,
+    unknown: int = 0,
 ) -> Status:
     """The line for `run`; `since` is when it came into its state, `worker_listens` matters when queued, `by`
     is the person who asked it to pause or to end, `unserved` a queue that it waits for and on which no worker
-    listens since that moment.
+    listens since that moment, `unknown` of how many calls nobody knows whether they happened.
     """
     since = since or run.created_at
     if run.state == RunState.WAITING and unserved is not None:
@@ -60,7 +61,7 @@ def status_of(
     if run.state == RunState.NEEDS_ATTENTION:
         return _needs_attention(run, since)
     if run.ended:
-        return _ended(run)
+        return _ended(run, unknown)
     return _stopping(run, since, by)
 
 
@@ -148,14 +149,16 @@ def _needs_attention(run: Run, since: datetime) -> Status:
     return Status(sentence, on="a person", since=since, then="it goes on from where it stopped", alarm=True)
 
 
-def _ended(run: Run) -> Status:
+def _ended(run: Run, unknown: int) -> Status:
     error = _error(run.output)
     what = {
         RunState.SUCCEEDED: "the workflow returned its result",
         RunState.FAILED: error or "for a reason that was not recorded",
         RunState.CANCELLED: error or "before its end",
     }[RunState(run.state)]
-    return Status(what, since=run.finished_at)
+    if unknown:
+        what += f"; nobody knows yet whether {'1 call' if unknown == 1 else f'{unknown} calls'} happened"
+    return Status(what, since=run.finished_at, alarm=bool(unknown))
 
 
 def _stopping(run: Run, since: datetime, by: str) -> Status:

@@ -48,7 +48,7 @@ def in_doubt(step: Step) -> bool:
     if step.effect not in CHANGES_THE_WORLD:
         return False
     begun = step.state in (StepState.STARTED, StepState.UNKNOWN)
-    return begun or bool((step.error or {}).get("in_doubt"))
+    return begun or step.in_doubt
 
 
 # The failed step again
@@ -59,9 +59,10 @@ def failed_again(run: Run) -> Plan:
     steps = steps_on_record(run)
     unknown = next((step for step in steps if step.state == StepState.UNKNOWN), None)
     if unknown is not None:
+        then = "then it can be retried" if run.ended else "the run then goes on by itself"
         raise NotPossible(
             f"Nobody knows whether step {unknown.path} ({unknown.name}) of {run.id} happened. Settle that "
-            "first, on the run's page or with manage.py tools reconcile; the run then goes on by itself.",
+            f"first, as the run's page says or with manage.py tools reconcile; {then}.",
             code="unknown",
         )
     plan = Plan()

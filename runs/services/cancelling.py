@@ -11,13 +11,14 @@ from runs.actors import acting_as, plain_name
 from runs.clock import db_now
 from runs.journal import Entry
 from runs.models import Errand, ErrandState, Run
-from runs.services.closing import close_steps, open_steps
+from runs.services.closing import close_steps, open_steps, with_unknown
 from runs.services.control import make_ready, save_with
 from runs.services.record import lock_run, said_why
 from runs.services.standing import must_allow, was_cancelling
 from runs.states import RunState
 from runs.turns.checkpoint import own_transaction
 from runs.workflow import UnknownWorkflow
+from tools.models import ToolCall
 
 
 def cancel_run(run_id: str, *, actor: str, reason: str) -> Run:
@@ -25,8 +26,8 @@ def cancel_run(run_id: str, *, actor: str, reason: str) -> Run:
 
     With a worker, or with clean-up code of its workflow, it is `cancelling` until a worker has cleaned up;
     otherwise, and when its clean-up has failed, it ends at once. A call that is under way ends and is
-    recorded; what was done is not undone. Raises NotFound, and NotPossible in the wrong state or without a
-    reason.
+    recorded; what was done is not undone, and what nobody knows the outcome of stays unknown. Raises
+    NotFound, and NotPossible in the wrong state or without a reason.
     """
     why = said_why(reason)
     with own_transaction(), acting_as(actor):
@@ -81,9 +82,11 @@ def _end(run: Run, actor: str, why: str) -> None:
     run.finished_at = db_now()
     run.output = {"error": {"type": "Cancelled", "message": why, "by": actor}}
     how = "cancelled it without the rest of its clean-up" if skipped else "cancelled it"
-    content = {"reason": why, "without_cleanup": skipped}
     entries = close_steps(open_steps(run), why)
     entries += gate.installed().withdraw(run.id, "the run was cancelled")
-    entries.append(Entry("run.cancelled", f"{plain_name(actor)} {how}: {why}", content))
+    unknown = ToolCall.objects.unknown().filter(run_id=run.id).count()
+    content = {"reason": why, "without_cleanup": skipped} | ({"unknown": unknown} if unknown else {})
+    said = with_unknown(f"{plain_name(actor)} {how}: {why}", unknown)
+    entries.append(Entry("run.cancelled", said, content))
     save_with(run, entries, actor, why)
     transaction.on_commit(partial(endings.ended, run))

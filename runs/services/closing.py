@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 
 from runs.clock import db_now
 from runs.journal import Entry
@@ -13,7 +14,7 @@ from tools.models import CallState, ToolCall
 from tools.states import sources_of
 
 CHANGES_THE_WORLD = ("write", "irreversible")
-UNDER_WAY = "The run ended while it was under way."
+UNDER_WAY = "It was given up while it was under way."
 
 
 def open_steps(run: Run) -> list[Step]:
@@ -23,7 +24,8 @@ def open_steps(run: Run) -> list[Step]:
 
 
 def close_steps(steps: Iterable[Step], why: str) -> list[Entry]:
-    """Cancel what is open; a write that was begun is left unknown instead. The run is locked by the caller.
+    """Cancel what is open; a write that may have happened is left unknown instead. The run is locked by the
+    caller.
 
     Returns the entries for the journal.
     """
@@ -36,13 +38,20 @@ def close_steps(steps: Iterable[Step], why: str) -> list[Entry]:
         else:
             if call is not None:
                 _give_up(call, begun=begun)
-            step.cancel()
-            step.finished_at = db_now()
-            if step.is_child:
-                step.due_at = db_now()  # the child is still to be cancelled
+            if step.in_doubt:
+                entries.append(_leave_unknown(step, last_failed(step)))
+            else:
+                _cancel(step)
         step._change_reason = why  # type: ignore[attr-defined]
         step.save()
     return entries
+
+
+def _cancel(step: Step) -> None:
+    step.cancel()
+    step.finished_at = db_now()
+    if step.is_child:
+        step.due_at = db_now()  # the child is still to be cancelled
 
 
 def _taken_back(step: Step, call: ToolCall) -> bool:
@@ -67,10 +76,43 @@ def _give_up(call: ToolCall, *, begun: bool) -> None:
 
 
 def _leave_unknown(step: Step, call: ToolCall) -> Entry:
-    call.doubt()
-    call.not_before = call.not_before or step.not_before or db_now()
-    call.failure_class, call.error = FailureClass.UNKNOWN_OUTCOME.value, UNDER_WAY
+    entry = put_in_doubt(step, call, call.not_before or step.not_before or db_now())
     call.save()
+    return entry
+
+
+# What nobody knows
+
+
+def put_in_doubt(step: Step, call: ToolCall, until: datetime, said: str = "") -> Entry:
+    """Give up `step`, of which `call` may have happened: both are unknown from now on, for a lookup or a
+    person to settle. The caller writes them.
+
+    `until` is when it can no longer arrive; `said` how it failed. Returns the entry for the journal.
+    """
+    call.doubt()
+    call.not_before, call.failure_class = until, FailureClass.UNKNOWN_OUTCOME.value
+    call.error = said or call.error or UNDER_WAY
     step.lose()
-    step.error = {"kind": FailureClass.UNKNOWN_OUTCOME.value, "message": UNDER_WAY, "call": call.id}
-    return Entry("call.unknown", f"Nobody knows whether {step.name} happened", {"call": call.id}, step.id)
+    step.not_before, step.due_at = until, None
+    step.error = {
+        "kind": FailureClass.UNKNOWN_OUTCOME.value,
+        "message": call.error,
+        "call": call.id,
+        "given_up": True,
+    }
+    said = f"Nobody knows whether {step.name} happened, and nobody waits for it any more"
+    return Entry("call.unknown", said, {"call": call.id}, step.id)
+
+
+def last_failed(step: Step) -> ToolCall:
+    """The last attempt of `step` that failed: what is in doubt when its failure proved nothing."""
+    return ToolCall.objects.filter(step_id=step.id, state=CallState.FAILED).latest("attempt")
+
+
+def with_unknown(sentence: str, count: int) -> str:
+    """The sentence with which a run ends while `count` of its outcomes are unknown."""
+    if not count:
+        return sentence
+    told = "The outcome of 1 call is unknown" if count == 1 else f"The outcomes of {count} calls are unknown"
+    return f"{sentence.rstrip('.')}. {told}."

@@ -110,7 +110,11 @@ def _done(steps: list[Step]) -> list[str]:
     done = [
         step.name for step in steps if step.effect in CHANGES_THE_WORLD and step.state == StepState.SUCCEEDED
     ]
-    unknown = [step.name for step in steps if step.state == StepState.UNKNOWN]
+    unknown = [
+        step.name
+        for step in steps
+        if step.state == StepState.UNKNOWN or (step.state == StepState.WAITING and step.in_doubt)
+    ]
     if done:
         told.append(f"What was done is not undone: {_some(done)}.")
     if unknown:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from runs.actors import acting_as, plain_name
 from runs.clock import db_now
 from runs.journal import Entry
-from runs.models import Step
+from runs.models import CLEAN_UP, Run, Step
 from runs.services.control import let_go_on
 from runs.services.record import append_entries, lock_run
+from runs.services.waking import wake
 from runs.states import RunState
 from runs.values import store_result
 from tools.models import CallState, ToolCall
@@ -16,20 +17,23 @@ from tools.models import CallState, ToolCall
 def settle_call(call: ToolCall) -> None:
     """A tool call whose outcome was unknown is settled (in the caller's transaction): its run goes on.
 
-    It happened: the step has its result. It did not: the step may be tried again, with the same key. A run
-    that has ended stays as it ended.
+    It happened: the step has its result. It did not: the step may be tried again, with the same key, or is
+    cancelled where nobody waits for it any more. A run that has ended stays as it ended; one whose contents
+    are gone keeps the digest of the result alone.
     """
     run = lock_run(call.run_id)
     step = Step.objects.select_for_update().get(pk=call.step_id)
     happened = call.state == CallState.SUCCEEDED
+    given_up = _is_given_up(run, step)
     with acting_as(call.settled_by):
         if happened:
             step.succeed()
-            store_result(step, call.result, db_now())
+            if run.purged_at is None:
+                store_result(step, call.result, db_now())
             step.error, step.finished_at = None, call.finished_at
-        elif run.ended:
+        elif given_up:
             step.cancel()
-            step.finished_at = call.finished_at
+            step.error, step.finished_at = None, call.finished_at
         else:
             step.retry_later()
             step.due_at, step.error = db_now(), None
@@ -46,3 +50,11 @@ def settle_call(call: ToolCall) -> None:
         append_entries(run, [entry], actor=call.settled_by)
         if run.state == RunState.NEEDS_ATTENTION and (run.attention or {}).get("code") == "unknown_outcome":
             let_go_on(run, f"{call.tool} is settled: {word}", call.settled_by)
+        elif not given_up:
+            wake(run)  # a worker may have it that has read the step before
+
+
+def _is_given_up(run: Run, step: Step) -> bool:
+    """Whether nobody will try the step again, whatever became of it."""
+    cleaning_up = run.state == RunState.CANCELLING and not step.path.startswith(CLEAN_UP)
+    return run.ended or cleaning_up or step.is_given_up

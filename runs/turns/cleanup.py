@@ -5,10 +5,12 @@ from __future__ import annotations
 from functools import partial
 
 from runs.errands import sending as errands
+from runs.journal import Entry
 from runs.models import CLEAN_UP, Step
+from runs.services.closing import CHANGES_THE_WORLD, with_unknown
 from runs.states import STEP_ENDED, StepState
+from runs.turns.doubt import leave_unknown
 from runs.turns.turn import Turn
-from tools.failures import FailureClass
 
 
 def asks_somebody(turn: Turn, *, with_cleanup: bool = False) -> bool:
@@ -19,8 +21,9 @@ def asks_somebody(turn: Turn, *, with_cleanup: bool = False) -> bool:
 def close_what_is_open(turn: Turn, *, with_cleanup: bool = False) -> None:
     """Cancel the steps that nobody will finish.
 
-    Steps of the clean-up itself stay open unless `with_cleanup`. A call that was begun and may have changed
-    the world is not cancelled: it is left as unknown, for the lookup or a person to settle.
+    Steps of the clean-up itself stay open unless `with_cleanup`. A call that may have changed the world,
+    because it was begun or because an earlier attempt is in doubt, is not cancelled: it is left as unknown,
+    for the lookup or a person to settle.
     """
     for step in _open(turn, with_cleanup):
         close(turn, step)
@@ -43,8 +46,8 @@ def close(turn: Turn, step: Step) -> bool:
         turn.note("question.withdrawn", "The question needs no answer any more", step)
     if step.state == StepState.STARTED and turn.errand_of(step) is not None:
         turn.alongside(partial(errands.give_up, turn, step))
-    elif step.state == StepState.STARTED and step.effect in ("write", "irreversible"):
-        _leave_unknown(turn, step)
+    elif step.in_doubt or (step.state == StepState.STARTED and step.effect in CHANGES_THE_WORLD):
+        turn.pending.entries.append(leave_unknown(turn, step))
     else:
         step.cancel()
         step.finished_at = turn.clock.now()
@@ -54,15 +57,28 @@ def close(turn: Turn, step: Step) -> bool:
     return held
 
 
-def _leave_unknown(turn: Turn, step: Step) -> None:
-    call = turn.call_of(step)
-    call.doubt()
-    call.not_before = call.not_before or step.not_before or turn.clock.now()
-    call.failure_class, call.error = (
-        FailureClass.UNKNOWN_OUTCOME.value,
-        "The run ended while it was under way.",
-    )
-    turn.changed_call(call)
-    step.lose()
-    turn.changed(step)
-    turn.note("call.unknown", f"Nobody knows whether {step.name} happened", step, call=call.id)
+def note_end(turn: Turn, kind: str, sentence: str) -> None:
+    """Say in the journal how the run ends, and of how many calls nobody knows whether they happened.
+
+    After `close_what_is_open`. Where there are such calls, it is said with the run locked: somebody may
+    settle one meanwhile.
+    """
+    if turn.pending.alongside or _unknown(turn):
+        turn.alongside(partial(_tell_end, turn, kind, sentence))
+    else:
+        turn.note(kind, sentence)
+
+
+def _tell_end(turn: Turn, kind: str, sentence: str) -> list[Entry]:
+    known = {step.id for step in _unknown(turn)} - set(turn.pending.steps)
+    for settled in Step.objects.filter(pk__in=known).exclude(state=StepState.UNKNOWN):
+        turn.steps[settled.path] = settled
+        if not settled.ended:
+            close(turn, settled)
+    unknown = len(_unknown(turn))
+    content = {"unknown": unknown} if unknown else {}
+    return [Entry(kind, with_unknown(sentence, unknown), content)]
+
+
+def _unknown(turn: Turn) -> list[Step]:
+    return [step for step in turn.steps.values() if step.state == StepState.UNKNOWN]

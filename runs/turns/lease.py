@@ -18,6 +18,7 @@ from runs.actors import acting_as
 from runs.clock import TurnClock, db_now
 from runs.models import Run, Step
 from runs.states import RunState
+from runs.stops import Fenced
 from runs.turns.checkpoint import execute_prepared, numbered, own_transaction
 from runs.turns.columns import HISTORY_STAMP, RUN_HISTORY
 from runs.turns.turn import LEASE, Turn
@@ -127,8 +128,13 @@ def _claim_sqlite(run_id: str, worker: str, suspects: bool) -> Turn | None:
 
 
 def load_again(turn: Turn) -> Turn:
-    """The same claim over what is on record now: for a turn that was woken before it had gone to wait."""
+    """The same claim over what is on record now: for a turn that was woken before it had gone to wait.
+
+    Raises Fenced when another turn has claimed the run since, be it one of the same worker.
+    """
     run = Run.objects.get(pk=turn.run.id)
+    if (run.lease_owner, run.lease_epoch) != (turn.worker, turn.run.lease_epoch):
+        raise Fenced(f"{run.id} has another owner since epoch {run.lease_epoch}")
     again = Turn(run, _steps_of(run), worker=turn.worker, clock=turn.clock)
     again.lease_ends = turn.lease_ends
     return again
