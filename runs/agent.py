@@ -143,11 +143,6 @@ def get(name: str, version: int | None = None) -> AgentDefinition:
     return versions[wanted]
 
 
-def all_agents() -> list[AgentDefinition]:
-    """Every version of every agent, by name."""
-    return [_agents[key] for key in sorted(_agents)]
-
-
 def discover() -> None:
     """Import agents.py of every installed app, as Django does with admin.py; call it once they are ready."""
     autodiscover_modules("agents")

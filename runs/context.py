@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from runs.agent import AgentDefinition
-from runs.artifacts import Kept, checked_name, content_of
+from runs.artifacts import MAX_TITLE, Kept, checked_name, content_of
 from runs.steps.agent import run_agent_step
 from runs.steps.artifact import keep_artifact, newest, read_artifact
 from runs.steps.branch import Later, gather, race, run_branch
@@ -165,7 +165,9 @@ class Run:
         Raises ArtifactTooLarge (runs.artifacts), NotJson, and ValueError for a name that cannot be.
         """
         kept = content_of(content, media_type)
-        return keep_artifact(self._turn, self._next(), checked_name(name), kept, str(normalise(title))[:200])
+        return keep_artifact(
+            self._turn, self._next(), checked_name(name), kept, str(normalise(title))[:MAX_TITLE]
+        )
 
     def read_artifact(self, which: Kept | str) -> Any:
         """The content of what `artifact` returned, or of the newest version of that name, as it was given.

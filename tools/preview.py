@@ -83,16 +83,6 @@ class Preview:
             "checks": [dataclasses.asdict(check) for check in self.checks],
         }
 
-    @classmethod
-    def from_json(cls, kept: Mapping[str, Any]) -> Preview:
-        """The preview that `as_json` wrote. Raises KeyError or TypeError for anything else."""
-        return cls(
-            sentence=kept["sentence"],
-            changes=[Change(**change) for change in kept["changes"]],
-            evidence=[Evidence(**evidence) for evidence in kept["evidence"]],
-            checks=[Check(**check) for check in kept["checks"]],
-        )
-
 
 def default_sentence(title: str, arguments: Mapping[str, Any]) -> str:
     """What to say of a call whose tool declares no preview: its title and labelled arguments."""

@@ -149,29 +149,6 @@ class ForecastOut(BaseModel):
     sentence: str = Field(description="Such as: 18 chosen, 15 can be retried, 3 hold an irreversible effect.")
     runs: list[OneOfMany]
 
-    @classmethod
-    def of(cls, forecast: services.Forecast) -> ForecastOut:
-        """`forecast`, run by run."""
-        runs = [
-            OneOfMany(
-                run=each.run_id,
-                possible=each.possible,
-                sentence=each.sentence,
-                obstacle=each.obstacle,
-                state=each.state,
-            )
-            for each in forecast.runs
-        ]
-        return cls(
-            verb=forecast.verb,
-            done=forecast.done,
-            chosen=forecast.chosen,
-            possible=len(forecast.possible),
-            obstacles=forecast.obstacles,
-            sentence=forecast.sentence,
-            runs=runs,
-        )
-
 
 class ManyRuns(Door):
     """One verb on many runs."""
@@ -191,14 +168,16 @@ class ManyRuns(Door):
         """
         body, actor = read_body(request, Bulk), actor_of(request)
         if body.dry_run:
-            return answer(ForecastOut.of(services.foresee(body.verb, body.runs)))
+            return _told(services.foresee(body.verb, body.runs))
 
         def act() -> Response:
-            return answer(
-                ForecastOut.of(services.in_bulk(body.verb, body.runs, actor=actor, reason=body.reason))
-            )
+            return _told(services.in_bulk(body.verb, body.runs, actor=actor, reason=body.reason))
 
         return once_each(request, act)
+
+
+def _told(forecast: services.Forecast) -> Response:
+    return answer(ForecastOut.model_validate(forecast.as_json))
 
 
 class SideOut(BaseModel):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -43,14 +42,8 @@ def _act(verb: str, answers: Answers, options: dict[str, Any]) -> None:
 
 
 def _one(verb: str, options: dict[str, Any], actor: str) -> Run:
-    acts: dict[str, Callable[..., Run]] = {
-        "pause": services.pause_run,
-        "resume": services.resume_run,
-        "cancel": services.cancel_run,
-        "retry": services.retry_run,
-    }
     further = {"from_path": options["from_path"]} if options.get("from_path") else {}
-    return acts[verb](options["run"], actor=actor, reason=options["reason"], **further)
+    return services.VERBS[verb](options["run"], actor=actor, reason=options["reason"], **further)
 
 
 def _many(verb: str, answers: Answers, options: dict[str, Any], actor: str) -> None:
@@ -83,20 +76,8 @@ def _confirm(answers: Answers, forecast: services.Forecast) -> None:
 
 
 def _give_forecast(answers: Answers, forecast: services.Forecast) -> None:
-    runs = [
-        {
-            "run": each.run_id,
-            "possible": each.possible,
-            "sentence": each.sentence,
-            "obstacle": each.obstacle,
-            "state": each.state,
-        }
-        for each in forecast.runs
-    ]
-    told = {"verb": forecast.verb, "done": forecast.done, "chosen": forecast.chosen}
-    told |= {"possible": len(forecast.possible), "sentence": forecast.sentence, "runs": runs}
     lines = [f"{each.run_id}  {each.sentence}" for each in forecast.runs]
-    answers.give(told, "\n".join([*lines, f"{forecast.sentence}."]))
+    answers.give(forecast.as_json, "\n".join([*lines, f"{forecast.sentence}."]))
 
 
 def _fork_arguments(parser: ArgumentParser) -> None:

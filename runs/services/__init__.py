@@ -10,7 +10,7 @@ from runs.services.activation import (
     versions_not_as_activated,
 )
 from runs.services.answering import InvalidAnswer, NotAllowed, answer_question, who_answered
-from runs.services.bulk import MOST_AT_ONCE, Forecast, Foreseen, foresee, in_bulk
+from runs.services.bulk import MOST_AT_ONCE, VERBS, Forecast, Foreseen, foresee, in_bulk
 from runs.services.calling import call_tool
 from runs.services.cancelling import cancel_run
 from runs.services.children import cancel_given_up, given_up, settle_family, tell_parent, untold
@@ -40,6 +40,7 @@ __all__ = [
     "MAX_CRASHES",
     "MOST_AT_ONCE",
     "SUSPECTS",
+    "VERBS",
     "Consequence",
     "DuplicateKey",
     "Forecast",

@@ -6,6 +6,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from runs.models import Run
 from runs.services.again import in_doubt, steps_on_record
@@ -73,6 +74,28 @@ class Forecast:
     def obstacles(self) -> dict[str, int]:
         """How many runs each kind of obstacle stops."""
         return dict(Counter(run.obstacle for run in self.runs if run.obstacle))
+
+    @property
+    def as_json(self) -> dict[str, Any]:
+        """The forecast as one JSON object, run by run."""
+        return {
+            "verb": self.verb,
+            "done": self.done,
+            "chosen": self.chosen,
+            "possible": len(self.possible),
+            "obstacles": self.obstacles,
+            "sentence": self.sentence,
+            "runs": [
+                {
+                    "run": each.run_id,
+                    "possible": each.possible,
+                    "sentence": each.sentence,
+                    "obstacle": each.obstacle,
+                    "state": each.state,
+                }
+                for each in self.runs
+            ],
+        }
 
     @property
     def sentence(self) -> str:

@@ -28,7 +28,6 @@ WORDS = {
     "retry": ("Retry", "Retry this run", "retry runs"),
     "fork": ("Fork", "Fork this run", "fork runs"),
 }
-IN_BULK = ("pause", "resume", "cancel", "retry")
 STEPS_OFFERED = 500
 
 

@@ -321,7 +321,6 @@ class TestHooks:
         assert kept["changes"] == [{"label": "Balance", "before": "10.00", "after": ""}]
         assert kept["evidence"][0]["text"] == "paid \\u200btwice"
         assert [check["ok"] for check in kept["checks"]] == [True, False]
-        assert Preview.from_json(kept).as_json() == kept
         canonical(kept)
 
     def test_a_sentence_is_a_preview(self) -> None:
