@@ -50,7 +50,8 @@ class ThisWorker:
     def __init__(self, queues: str, pool: str) -> None:
         self.id = new_id("wrk")
         self.pid = os.getpid()
-        self.heard_at: float | None = None  # the last heartbeat, in ticks; None where nobody beats
+        # The last heartbeat, in ticks; being registered is the first. None where nobody beats.
+        self.heard_at = ticks() if _beating else None
         self._draining = False
         self._lock = _lock_for(self.id)
         self._lock.hold()
@@ -108,6 +109,7 @@ def may_begin() -> bool:
 
 
 _here: ThisWorker | None = None
+_beating = False
 _making = threading.Lock()
 _described = ("", "threads")
 
@@ -116,6 +118,15 @@ def describe(queues: str, pool: str) -> None:
     """What this process listens to, for its row."""
     global _described
     _described = (queues, pool)
+
+
+def expect_beats() -> None:
+    """From now on this process beats, and begins nothing that changes the world unless it is heard."""
+    global _beating
+    _beating = True
+    here = _here
+    if here is not None and here.pid == os.getpid() and here.heard_at is None:
+        here.heard_at = ticks()
 
 
 def pool() -> str:

@@ -56,28 +56,43 @@ class Crew:
         self._until = until
         self.workers: list[WorkerProcess] = []
 
-    def start(
-        self, count: int = 1, *, queues: tuple[str, ...] = ALL_QUEUES, pool: str = "threads", threads: int = 4
+    def make(
+        self,
+        count: int = 1,
+        *,
+        queues: tuple[str, ...] = ALL_QUEUES,
+        pool: str = "threads",
+        threads: int = 4,
+        **env: str,
     ) -> list[WorkerProcess]:
-        """Start `count` more workers at once; they are ready when this returns."""
-        begun = [
+        """`count` more workers, with `env` besides, for whoever starts them."""
+        made = [
             WorkerProcess(
-                self._env,
+                {**self._env, **env},
                 queues,
                 threads,
                 pool,
                 name=f"worker-{len(self.workers) + number}",
                 folder=self._folder,
-            ).start()
+            )
             for number in range(count)
         ]
-        self.workers += begun
+        self.workers += made
+        return made
+
+    def start(self, count: int = 1, *, pool: str = "threads", **shape: Any) -> list[WorkerProcess]:
+        """As `make`, all started at once; they are ready when this returns."""
+        begun = [worker.start() for worker in self.make(count, pool=pool, **shape)]
         for worker in begun:
             worker.wait_ready(60)
         pids = [worker.pid for worker in begun]
         if pool == "threads":
             self._until(lambda: Worker.objects.filter(pid__in=pids).count() == count, 10)
         return begun
+
+    def row(self, worker: WorkerProcess) -> Worker:
+        """What is on record of a worker with a pool of threads."""
+        return Worker.objects.filter(pid=worker.pid).latest("started_at")
 
     def holder(self, run: Run) -> WorkerProcess:
         """The worker that holds the lease of `run`."""

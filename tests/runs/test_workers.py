@@ -6,10 +6,12 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import pytest
 from django.db import connection
 
+from runs.clock import ticks
 from runs.crew import workers
 from runs.models import Worker
 
@@ -76,3 +78,35 @@ class TestPresence:
         finally:
             process.kill()
             process.communicate()
+
+
+class TestHeard:
+    """Until its first heartbeat a worker has been heard once: when it registered."""
+
+    @pytest.fixture(autouse=True)
+    def nobody_yet(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+        monkeypatch.setattr(workers, "_here", None)
+        monkeypatch.setattr(workers, "_beating", False)
+        yield
+        workers.this_worker().leave()
+
+    @pytest.mark.parametrize("registered", ["before", "after"])
+    def test_one_that_was_never_heard_again_begins_nothing(
+        self, registered: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        if registered == "before":
+            workers.this_worker()
+        workers.expect_beats()
+        workers.this_worker()
+        assert workers.may_begin()
+        later = ticks() + workers.UNHEARD
+        monkeypatch.setattr(workers, "ticks", lambda: later)
+        assert not workers.may_begin()
+        workers.this_worker().beat()
+        assert workers.may_begin()
+
+    def test_where_nobody_beats_nobody_listens_for_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        workers.this_worker()
+        later = ticks() + workers.UNHEARD
+        monkeypatch.setattr(workers, "ticks", lambda: later)
+        assert workers.may_begin()

@@ -6,9 +6,11 @@ answers: until the story makes them, the call is in flight, before or after its 
 
 from __future__ import annotations
 
+import ctypes
 import os
 import re
 import signal
+import socket
 import time
 from pathlib import Path
 
@@ -94,9 +96,65 @@ def freeze(name: str) -> str:
     return name
 
 
+def _wait_for_a_socket() -> None:
+    here, _there = socket.socketpair()
+    here.recv(1)
+
+
+def _block_all_signals() -> None:
+    signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    time.sleep(3600)
+
+
+def _keep_the_interpreter() -> None:
+    """In C code that lets no other Python code run, with every signal blocked."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    ctypes.PyDLL(None).sleep(3600)
+
+
+def _take_the_timer() -> None:
+    """As a library with time limits of its own does."""
+    signal.signal(signal.SIGALRM, signal.SIG_IGN)
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    time.sleep(3600)
+
+
+STALLS = {
+    "socket": _wait_for_a_socket,
+    "signals": _block_all_signals,
+    "interpreter": _keep_the_interpreter,
+    "timer": _take_the_timer,
+}
+
+
+@tool(effect="read", timeout=1, queue="tools")
+def stall(how: str) -> str:
+    """Hang in that way, for ever."""
+    world.happen(f"stall {how}")
+    STALLS[how]()
+    return how
+
+
 @tool(effect="read", timeout=1)
 def hang(name: str, then: str = "") -> str:
-    """Never end, in a thread that nobody can end."""
+    """The first time never end, in a thread that nobody can end."""
     world.happen(f"hang {name}")
+    if len(world.happened(f"hang {name}")) == 1:
+        await_file(then)
+    return name
+
+
+@tool(effect="write", risk="low", timeout=60, rollback="Write it again")
+def plod(name: str, first: str = "", then: str = "", *, key: IdempotencyKey) -> str:
+    """Take long, as this tool may."""
+    world.happen(f"plod {name}", key)
+    await_file(first or then)
+    return name
+
+
+@tool(effect="write", risk="low", timeout=SECONDS, rollback="Ask for it back", queue="payments")
+def pay(name: str, then: str = "", *, key: IdempotencyKey) -> str:
+    """Pay somebody, where the credentials for that are."""
+    world.happen(f"pay {name}", key)
     await_file(then)
     return name

@@ -12,7 +12,20 @@ from runs.context import Run
 from runs.gate import Next, Rejected
 from runs.workflow import workflow
 from tests.flows.promises import world
-from tests.flows.promises.tools import await_file, carve, freeze, hang, launch, look, poison, put, weigh
+from tests.flows.promises.tools import (
+    await_file,
+    carve,
+    freeze,
+    hang,
+    launch,
+    look,
+    pay,
+    plod,
+    poison,
+    put,
+    stall,
+    weigh,
+)
 
 
 class Act(BaseModel):
@@ -33,6 +46,9 @@ class Act(BaseModel):
         "freeze",
         "hang",
         "die",
+        "stall",
+        "plod",
+        "pay",
     ]
     name: str = ""
     first: str = ""
@@ -62,7 +78,7 @@ def follow(run: Run, plan: Plan) -> list[str]:
 @workflow("promises.side_by_side", owner="Tests", unit="one plan")
 def side_by_side(run: Run, plan: Plan) -> list[str]:
     """Do what the plan says, all at once."""
-    tools = {"weigh": weigh, "carve": carve, "look": look, "put": put}
+    tools = {"weigh": weigh, "carve": carve, "look": look, "put": put, "plod": plod}
     return run.gather(*[run.later(tools[act.do], act.name, act.first, act.then) for act in plan.acts])
 
 
@@ -93,6 +109,12 @@ def _do(run: Run, act: Act) -> Any:
             return run.tool(freeze, act.name)
         case "hang":
             return run.tool(hang, act.name, act.then)
+        case "stall":
+            return run.tool(stall, act.name)
+        case "plod":
+            return run.tool(plod, act.name, act.first, act.then)
+        case "pay":
+            return run.tool(pay, act.name, act.then)
         case "die":
             return _die(act)
         case "sleep":
