@@ -14,6 +14,8 @@ STEADY = 60.0
 #: Deaths in a row, none of them after a steady life, that make us give up.
 PATIENCE = 6
 SLOWEST = 15.0
+#: A child that ends with this code wants another in its place: that does not mean that it cannot live.
+REPLACE_ME = 75
 
 
 class GaveUp(Exception):
@@ -31,8 +33,9 @@ class Watched:
 
     def note_death(self, now: float) -> float:
         """Counts a death and returns the seconds to wait before the next start."""
-        self.deaths = 1 if now - self.started > STEADY else self.deaths + 1
-        pause = min(SLOWEST, 0.5 * 2 ** (self.deaths - 1))
+        if self.child.exit_code != REPLACE_ME:
+            self.deaths = 1 if now - self.started > STEADY else self.deaths + 1
+        pause = min(SLOWEST, 0.5 * 2 ** max(0, self.deaths - 1))
         self.due = now + pause
         return pause
 

@@ -26,6 +26,7 @@ logger = logging.getLogger(__name__)
 
 SWEEP_EVERY = 1.0  # seconds
 MARGIN = float(settings.HOLDPOINT_LEASE_MARGIN)
+KILL_AFTER = 1.0  # seconds that a child has outlived its time when only we are left to end it
 LAST_WORDS = 5.0  # seconds that a worker has to end once nothing is under way that it must wait for
 REPLACED = 75  # the exit code of a worker with calls that hang: whoever keeps it running starts another
 
@@ -50,7 +51,11 @@ def _set_up(sender: Any = None, instance: Any = None, **kwargs: Any) -> None:
 
 def _start() -> None:
     global _pulse
-    workers.this_worker()
+    workers.expect_beats()
+    try:
+        workers.this_worker()
+    except Exception:
+        logger.exception("not registered yet: the next heartbeat tries again")
     _pulse = workers.Pulse(timers.sweep, SWEEP_EVERY, _look_for_what_hangs)
     _pulse.start()
 
@@ -87,13 +92,23 @@ def _asked_to_end(**kwargs: Any) -> None:
 def _look_for_what_hangs() -> None:
     """A call that is over its time cannot be ended in a thread: the whole worker is replaced."""
     global _overdue
+    if workers.pool() != "threads":
+        _end_child_without_timer()
+        return
     # Seen twice: a machine that woke up finds everything overdue for a moment.
     before, _overdue = _overdue, watch.hanging(MARGIN)
     hanging = before & _overdue
-    if hanging and workers.pool() == "threads" and not workers.leaving():
+    if hanging and not workers.leaving():
         said = "%s calls hang: this worker takes nothing new, lets the others end and is replaced"
         logger.error(said, len(hanging))
         os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _end_child_without_timer() -> None:
+    """A library with time limits of its own may have taken the timer that would have ended this child."""
+    if watch.hanging(KILL_AFTER):
+        logger.error("a call is over its time, and the timer that would end it is gone: this child ends")
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _end_in_time() -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import pytest
 from django.db import transaction
 
+from ops.launch.supervisor import Supervisor
 from runs.crew.life import REPLACED
 from runs.models import JournalEntry, Run, Worker
 from runs.services import MAX_CRASHES
@@ -122,17 +123,56 @@ def crew_is_leaving(pid: int) -> bool:
 
 
 def test_a_worker_with_a_call_that_hangs_is_replaced_and_the_others_end_first(
-    crew: Crew, stage: Stage, until: Until, short_leases: None
+    crew: Crew, stage: Stage, until: Until, short_leases: None, record_property: Record
 ) -> None:
-    (worker,) = crew.start(1, threads=4)
+    (worker,) = crew.start(1, threads=2)
     never, later = stage.file("never"), stage.file("later")
     hung = stage.start(act("hang", "a", then=never))
-    until(lambda: world.happened("hang a"))
-    until(lambda: Worker.objects.exclude(draining_at=None).exists() or not worker.alive(), 30)
+    beside = stage.start(act("plod", "b", then=later), act("look", "c"))
+    until(lambda: world.happened("hang a") and world.happened("plod b"))
+    mine = crew.row(worker)
+    behind = [stage.start(act("look", f"behind {n}")) for n in range(6)]
+    until(lambda: crew_is_leaving(worker.pid), 30, "nobody noticed that it hangs")
+
+    asked = time.time()
+    crew.start(1)
+    until(lambda: all(state_of(run) == "succeeded" for run in [hung, *behind]), 60)
+    record_property("runs behind the one that hangs", len(behind))
+    taken = {line["pid"] for line in world.happened() if line["what"].startswith("look behind")}
+    assert taken == {crew.workers[1].pid}, "it took nothing new"
+    assert [line["pid"] for line in world.happened("hang a")] == [worker.pid, crew.workers[1].pid]
+    assert rescued(hung).content["worker"] == mine.pk
+    assert worker.alive() and not stage.entries(beside, "call.succeeded"), "it waits for the call beside"
+
+    stage.let_go(later)
     until(lambda: not worker.alive(), 30, "it does not end")
     assert worker.exit_code == REPLACED
-    stage.let_go(never)
-    stage.let_go(later)
-    crew.start(1)
-    until(lambda: state_of(hung) == "succeeded", 30)
+    record_property("seconds from the drain to the end, with a call beside", time.time() - asked)
+    until(lambda: state_of(beside) == "succeeded")
+    (end,) = [entry for entry in stage.entries(beside, "call.succeeded") if "Plod" in entry.sentence]
+    assert end.actor == f"worker:{mine.pk}", "what it had in hand was recorded by itself"
+    gone = crew.row(worker).stopped_at
+    assert gone is not None and end.recorded_at < gone
+    assert [len(world.happened(what)) for what in ("plod b", "look c")] == [1, 1]
+    assert (assert_whole(beside).crashes, len(stage.entries(beside, "run.rescued"))) == (0, 0)
     assert assert_whole(hung).output == ["a"]
+
+
+def test_the_launcher_starts_another_for_one_that_is_replaced(
+    crew: Crew, stage: Stage, until: Until, short_leases: None
+) -> None:
+    """The hung call is done again by the replacement: nobody else is there."""
+    (worker,) = crew.make(1, threads=1)
+    said: list[str] = []
+    with Supervisor(said.append).running() as launcher:
+        launcher.start(worker)
+        worker.wait_ready(60)
+        hung = stage.start(act("hang", "a", then=stage.file("never")))
+        began = time.monotonic()
+        launcher.watch(until=lambda: state_of(hung) == "succeeded" or time.monotonic() - began > 60)
+        assert worker.alive()
+    (sentence,) = said
+    assert sentence.startswith(f"{worker.name} ended with code {REPLACED}, starts again in 0.5 s")
+    assert assert_whole(hung).output == ["a"]
+    pids = [line["pid"] for line in world.happened("hang a")]
+    assert len(pids) == len(set(pids)) == 2

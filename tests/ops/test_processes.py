@@ -10,7 +10,8 @@ import pytest
 
 from ops.launch import claims
 from ops.launch.processes import LEASH, PROJECT, ChildProcess, NotReady, wait_until
-from ops.launch.supervisor import PATIENCE, STEADY, GaveUp, Supervisor, Watched
+from ops.launch.supervisor import PATIENCE, REPLACE_ME, STEADY, GaveUp, Supervisor, Watched
+from runs.crew.life import REPLACED
 
 SLEEPER = [sys.executable, "-c", "import time; time.sleep(60)"]
 #: Has a child of its own, in the same group, and tells its pid.
@@ -139,6 +140,19 @@ class TestSupervisor:
             with Supervisor(lambda sentence: None).running() as supervisor:
                 supervisor.start(child)
                 supervisor.watch(pause=0.01)
+
+    def test_a_worker_that_asks_to_be_replaced_is_replaced_as_often_as_it_asks(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("ops.launch.supervisor.SLOWEST", 0.0)
+        said: list[str] = []
+        replaced = [sys.executable, "-c", f"raise SystemExit({REPLACED})"]
+        child = ChildProcess("worker", replaced, log=tmp_path / "log")
+        with Supervisor(said.append).running() as supervisor:
+            supervisor.start(child)
+            supervisor.watch(until=lambda: len(said) > PATIENCE + 1, pause=0.01)
+        assert REPLACED == REPLACE_ME
+        assert all("ended with code 75, starts again" in sentence for sentence in said)
 
     def test_term_ends_it_like_ctrl_c(self, tmp_path: Path) -> None:
         child = ChildProcess("sleeper", SLEEPER, log=tmp_path / "log")
