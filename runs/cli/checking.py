@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from runs import services, workflow
 from runs.cli import people
 from runs.cli.answers import Answers, Exit, Verb, ended_badly, no
 from runs.models import Run
@@ -26,7 +27,10 @@ def _replay_arguments(parser: ArgumentParser) -> None:
 
 
 def _replay(answers: Answers, options: dict[str, Any]) -> None:
-    report = replay_run(options["run"], options["version"])
+    run = services.found_run(options["run"])
+    if options["version"] is not None:
+        workflow.get(run.workflow, options["version"])  # one that is asked for by name must be there
+    report = replay_run(run.id, options["version"])
     answers.give(report.as_json(), _told(report, report.run_id))
     if not report.matches:
         raise ended_badly(Exit.FAILED, f"{report.run_id} does not fit the code.")

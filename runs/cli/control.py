@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -12,6 +14,7 @@ from runs.cli import people, words
 from runs.cli.answers import Answers, Exit, Verb, ended_badly, no
 from runs.cli.looking import add_choice, chosen
 from runs.models import Run
+from runs.services.standing import DONE, POSSIBLE
 
 TO = "control runs"
 
@@ -51,19 +54,34 @@ def _many(verb: str, answers: Answers, options: dict[str, Any], actor: str) -> N
         raise no(Exit.USAGE, "--all needs --state, --workflow or both.")
     if options.get("from_path"):
         raise no(Exit.USAGE, "--from is for one run: the steps of others are not the same.")
-    # One more than can be done at once, so that too many are refused and not left out.
-    ids = list(chosen(options).values_list("id", flat=True)[: services.MOST_AT_ONCE + 1])
-    forecast = services.foresee(verb, ids)
+    ids = _ids(verb, options)
+    forecast = _in_parts(ids, partial(services.foresee, verb))
     if options["dry_run"]:
         _give_forecast(answers, forecast)
         return
     if not options["yes"]:
         _confirm(answers, forecast)
-    done = services.in_bulk(verb, ids, actor=actor, reason=options["reason"])
+    done = _in_parts(ids, partial(services.in_bulk, verb, actor=actor, reason=options["reason"]))
     _give_forecast(answers, done)
     left = done.chosen - len(done.possible)
     if left:
         raise ended_badly(Exit.FAILED, f"{left} of {done.chosen} runs are as they were.")
+
+
+def _ids(verb: str, options: dict[str, Any]) -> list[str]:
+    """The runs that are meant: without ``--state``, those in a state in which the verb is possible."""
+    rows = chosen(options) if options["state"] else chosen(options).filter(state__in=POSSIBLE[verb])
+    ids = list(rows.values_list("id", flat=True))
+    if not ids:
+        raise no(Exit.NOT_FOUND, f"No run is chosen by that which could be {DONE[verb]}: nothing was done.")
+    return ids
+
+
+def _in_parts(ids: list[str], act: Callable[[list[str]], services.Forecast]) -> services.Forecast:
+    """One forecast of many, made of as many runs at a time as the service takes."""
+    most = services.MOST_AT_ONCE
+    parts = [act(ids[begin : begin + most]) for begin in range(0, len(ids), most)]
+    return replace(parts[0], runs=[run for part in parts for run in part.runs])
 
 
 def _confirm(answers: Answers, forecast: services.Forecast) -> None:

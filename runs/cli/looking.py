@@ -9,6 +9,7 @@ from typing import Any
 from runs import workflow
 from runs.cli import people, words
 from runs.cli.answers import Answers, Exit, Verb, ended_badly, no
+from runs.crew.workers import anyone_listens_to
 from runs.models import JournalEntry, Run, WorkflowVersion
 from runs.services import found_run
 from runs.states import RunState
@@ -34,7 +35,12 @@ def _workflows(answers: Answers, options: dict[str, Any]) -> None:
         }
         for each in known
     ]
-    answers.give(told, "\n".join(f"{each.name} version {each.version}: {each.description}" for each in known))
+    lines = [f"{e['name']} version {e['version']}, {_STARTS[e['state']]}: {e['description']}" for e in told]
+    answers.give(told, "\n".join(lines))
+
+
+#: The state of a version, in words for whoever wants to start a run of it.
+_STARTS = {"deployed": "not active", "active": "active", "retired": "retired"}
 
 
 def _list_arguments(parser: ArgumentParser) -> None:
@@ -45,7 +51,7 @@ def _list_arguments(parser: ArgumentParser) -> None:
 def add_choice(parser: ArgumentParser) -> None:
     """The options that choose runs."""
     states = [state.value for state in RunState]
-    parser.add_argument("--state", default="", choices=["", *states], metavar="STATE", help="in this state")
+    parser.add_argument("--state", default="", choices=states, metavar="STATE", help="in this state")
     parser.add_argument("--workflow", default="", metavar="NAME", help="of this workflow")
 
 
@@ -118,6 +124,7 @@ def follow(answers: Answers, run: Run, *, until_waiting: bool, technical: bool) 
 
 def _follow(answers: Answers, run: Run, until_waiting: bool) -> list[JournalEntry]:
     seen: list[JournalEntry] = []
+    _say_if_nobody_works(answers, run)
     while True:
         # The run first: whatever its end wrote into the journal is there then.
         run.refresh_from_db()
@@ -129,6 +136,13 @@ def _follow(answers: Answers, run: Run, until_waiting: bool) -> list[JournalEntr
         if run.ended or waits:
             return seen
         time.sleep(EVERY)
+
+
+def _say_if_nobody_works(answers: Answers, run: Run) -> None:
+    if not run.ended and not anyone_listens_to(run.queue):
+        start = f"celery -A config.celery worker --queues {run.queue}"
+        said = f"No worker takes runs from the queue {run.queue}: {run.id} goes on once one is started"
+        answers.aside(f"{said}, with python3 manage.py up or {start}.")
 
 
 VERBS = [

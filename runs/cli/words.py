@@ -11,7 +11,8 @@ from runs.states import RunState, StepState, look_of
 
 def line(run: Run) -> str:
     """The run in one line."""
-    waits = f" for {run.waiting_for}" if run.waiting_for else ""
+    # A paused run keeps what it waits for, and yet it is the person who paused it that it waits for.
+    waits = f" for {run.waiting_for}" if run.waiting_for and run.state == RunState.WAITING else ""
     return f"{run.id}  {look_of(run.state).word}{waits}  {run.workflow}  {run.intent}".rstrip()
 
 

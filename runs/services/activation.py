@@ -121,5 +121,6 @@ def _allowed(actor: str, reason: str) -> str:
         raise NotPossible("Only a person, by name, activates and retires workflows.", code="person")
     user = get_user_model().objects.filter(username=username, is_active=True).first()
     if user is None or not user.has_perm(PERMISSION):
-        raise NotPossible(f"{username} may not activate or retire workflows.", code="permission")
+        cure = f"an administrator can give them the permission {PERMISSION}"
+        raise NotPossible(f"{username} may not activate or retire workflows; {cure}.", code="permission")
     return said_why(reason)

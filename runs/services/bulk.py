@@ -16,7 +16,7 @@ from runs.services.control import pause_run, resume_run
 from runs.services.record import NotFound, NotPossible, said_why
 from runs.services.retrying import plan_retry, retry_run
 from runs.services.standing import DONE, must_allow
-from runs.states import StepState
+from runs.states import RunState, StepState, look_of
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +36,11 @@ _OBSTACLES = {
     "archived": ("has lost its contents", "have lost their contents"),
     "not_found": ("is not there", "are not there"),
     "error": ("could not be reached", "could not be reached"),
+}
+#: What it still does that was asked to pause or to end, after "3 of them …".
+_LATER = {
+    RunState.PAUSING: "after the step in hand",
+    RunState.CANCELLING: "once the clean-up is done",
 }
 
 
@@ -102,6 +107,9 @@ class Forecast:
         """Such as: 18 chosen, 15 can be retried, 3 hold an irreversible effect."""
         can = ("was" if len(self.possible) == 1 else "were") if self.done else "can be"
         parts = [f"{self.chosen} chosen", f"{len(self.possible)} {can} {DONE[self.verb]}"]
+        if self.done:
+            now = Counter(run.state for run in self.possible)
+            parts += [f"{now[state]} of them {later}" for state, later in _LATER.items() if now[state]]
         for code, count in self.obstacles.items():
             one, many = _OBSTACLES.get(code, _OBSTACLES["state"])
             parts.append(f"{count} {one if count == 1 else many}")
@@ -177,4 +185,4 @@ def _done(verb: str, run_id: str, actor: str, why: str) -> Foreseen:
     except Exception:
         logger.exception("a run of many was left as it is", extra={"run": run_id, "verb": verb})
         return Foreseen(run_id, False, f"{run_id} could not be reached; try again.", "error", run.state)
-    return Foreseen(run_id, True, f"{run_id} is {DONE[verb]}.", "", run.state)
+    return Foreseen(run_id, True, f"Now {look_of(run.state).word.lower()}.", "", run.state)

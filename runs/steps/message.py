@@ -75,7 +75,7 @@ def _wait(turn: Turn, path: str, name: str, wanted: Typed, seconds: float | None
         arguments={"name": name, "seconds": seconds, "schema": wanted.schema},
         due_at=turn.clock.after(seconds) if seconds is not None else None,
     )
-    turn.note("message.awaited", f"Waits for the message {name}", step, until=_moment(step.due_at))
+    turn.note("message.awaited", f"Looks for the message {name}", step, until=_moment(step.due_at))
     return step
 
 

@@ -125,10 +125,11 @@ class Command(BaseCommand):
         def ready_or_late() -> bool:
             nonlocal said
             now = time.monotonic()
-            if now - said >= 3:
+            missing = _missing(url)
+            if missing and now - said >= 3:
                 said = now
-                self._say(f"  {now - began:.0f} s, still waiting for {', '.join(_missing(url)) or 'nothing'}")
-            return now - began > PATIENCE or _missing(url) == []
+                self._say(f"  {now - began:.0f} s, still waiting for {', '.join(missing)}")
+            return now - began > PATIENCE or not missing
 
         supervisor.watch(until=ready_or_late)
         missing = _missing(url)

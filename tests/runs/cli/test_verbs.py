@@ -11,8 +11,9 @@ import pytest
 from django.db import connection
 
 from runs import engine, services, workflow
+from runs.clock import db_now
 from runs.context import Run
-from runs.models import JournalEntry
+from runs.models import JournalEntry, Worker, WorkflowVersion
 from runs.models import Run as RunRow
 from tests.runs.cli.conftest import Type
 from tools.failures import Refused
@@ -40,6 +41,10 @@ def flows(own_registries: None) -> None:
         found = run.tool(peek, case.get("place", 1))
         run.sleep(case.get("seconds", 3600))
         return int(found)
+
+    @workflow.workflow("c.tidies", on_cancel=lambda run, case: run.tool(peek, 2))
+    def tidies(run: Run, case: dict[str, Any]) -> None:
+        run.sleep(3600)
 
     @workflow.workflow("c.fails")
     def fails(run: Run, case: dict[str, Any]) -> int:
@@ -159,10 +164,28 @@ class TestLooking:
         assert (
             type_("runs", "list", "--state", "asleep").code == 1
         )  # by argparse, which ends with 2 in a shell
+        assert type_("runs", "replay", start("c.nap").id, "--version", "9").code == 4
 
     def test_workflows(self, type_: Type) -> None:
         told = {each["name"]: each for each in type_("runs", "workflows", "--json").value}
         assert told["c.nap"]["description"] == "Look, then sleep."
+        assert "c.nap version 1, not active: Look, then sleep." in type_("runs", "workflows").out
+        WorkflowVersion.objects.create(name="c.nap", version=1, state="active")
+        assert "c.nap version 1, active: Look, then sleep." in type_("runs", "workflows").out
+
+    def test_a_paused_run_waits_for_nobody_but_who_resumes_it(self, type_: Type) -> None:
+        run = start("c.nap")
+        assert "Waiting for " in type_("runs", "list").out
+        type_("runs", "pause", run.id, "--reason", "Look first", *OMAR)
+        assert f"{run.id}  Paused  c.nap" in type_("runs", "list").out
+
+    def test_watch_says_when_nobody_will_carry_the_run_on(self, type_: Type) -> None:
+        asks = start("c.asks")
+        words = ("runs", "watch", asks.id, "--until-waiting")
+        assert f"No worker takes runs from the queue {asks.queue}" in type_(*words).err
+        here = {"host": "here", "pid": 1, "pool": "threads", "queues": asks.queue}
+        Worker.objects.create(id="wrk_b", started_at=db_now(), beat_at=db_now(), **here)
+        assert "No worker" not in type_(*words).err
 
     def test_watch(self, type_: Type, monkeypatch: pytest.MonkeyPatch) -> None:
         assert type_("runs", "watch", start("c.nap", {"seconds": 0}).id).code == 0
@@ -232,7 +255,26 @@ class TestControl:
         done = type_(*line, "--yes", "--json")
         assert (done.code, done.value["possible"]) == (0, 3)
         assert not RunRow.objects.filter(state="waiting").exists()
-        assert type_(*line, "--yes").code == 1  # they have ended
+        assert type_(*line, "--yes").code == 4  # they have ended: none is chosen
+        assert type_(*line, "--state", "cancelled", "--yes").code == 1
+
+    def test_it_takes_more_than_the_service_takes_at_once(
+        self, type_: Type, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("runs.services.bulk.MOST_AT_ONCE", 2)
+        monkeypatch.setattr(services, "MOST_AT_ONCE", 2)
+        begun = {start("c.nap").id for _ in range(5)}
+        done = type_("runs", "pause", "--all", "--workflow", "c.nap", "--yes", "--json", *WHY).value
+        assert {each["run"] for each in done["runs"]} == begun
+        assert (done["sentence"], done["done"]) == ("5 chosen, 5 were paused", True)
+        assert RunRow.objects.filter(state="paused").count() == 5
+
+    def test_it_says_what_is_still_to_be_done(self, type_: Type) -> None:
+        runs = [start("c.tidies").id, start("c.nap").id]
+        answer = type_("runs", "cancel", "--all", "--state", "waiting", "--yes", *WHY)
+        assert f"{runs[0]}  Now cancelling." in answer.out
+        assert f"{runs[1]}  Now cancelled." in answer.out
+        assert "2 chosen, 2 were cancelled, 1 of them once the clean-up is done." in answer.out
 
     def test_one_dry_run(self, type_: Type) -> None:
         run = start("c.nap")
