@@ -117,8 +117,12 @@ def database(url: str, *, pool: bool, pool_size: int) -> dict[str, Any]:
     try:
         parts = urlsplit(url)
         _ = parts.port
-    except ValueError as error:
-        raise ImproperlyConfigured(f"DATABASE_URL cannot be read: {error}.") from None
+    except ValueError:
+        # What could not be read may be part of the password, so it is not shown.
+        raise ImproperlyConfigured(
+            "DATABASE_URL cannot be read: its port must be a number, and in user name and password each of "
+            ": / ? # [ ] @ is written as % and two digits, such as %23 for #."
+        ) from None
     if parts.scheme == "sqlite":
         return _sqlite(unquote(parts.path[1:]))
     if parts.scheme in {"postgres", "postgresql"}:

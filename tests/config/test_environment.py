@@ -118,6 +118,12 @@ class TestDatabase:
         assert entry["CONN_MAX_AGE"] is None
         assert (entry["HOST"], entry["PORT"]) == ("h", "5")
 
+    @pytest.mark.parametrize("character", ["/", "#", "?"])
+    def test_a_password_with_strange_characters_is_not_shown(self, character: str) -> None:
+        with pytest.raises(ImproperlyConfigured, match="%23 for #") as caught:
+            environment.database(f"postgresql://ana:bird{character}song@host/db", pool=False, pool_size=4)
+        assert "bird" not in str(caught.value)
+
     @pytest.mark.parametrize(
         ("url", "says"),
         [
