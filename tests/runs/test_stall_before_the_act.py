@@ -94,3 +94,25 @@ def test_the_effect_is_not_begun(
     assert everything() == before
     row = RunRow.objects.get(pk=run.pk)
     assert list(journal.verify(row, row.journal.order_by("seq"))) == []
+
+
+def test_an_act_counts_as_lost_only_a_margin_after_its_lease(open_gate: None) -> None:
+    seen = []
+
+    @tool(effect="write", timeout=SECONDS, rollback="None")
+    def put(*, key: IdempotencyKey) -> str:
+        until = RunRow.objects.values_list("lease_until", flat=True).get()
+        seen.append((Step.objects.values_list("not_before", flat=True).get(), until))
+        connection.close()
+        return "put"
+
+    @workflow.workflow("test.margin")
+    def margin(run: Run, case: Nothing) -> str:
+        return run.tool(put)
+
+    run = services.start_run("test.margin", {}, actor="user:ana")
+    assert engine.advance(run.pk, "wrk_test") is Outcome.ENDED
+    ((not_before, until),) = seen
+    assert not_before is not None and until is not None
+    # Both are counted from moments of one turn that lie milliseconds apart.
+    assert (not_before - until).total_seconds() > turn.MARGIN - 1
