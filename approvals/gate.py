@@ -76,7 +76,7 @@ def _request(call: ProposedCall, requirement: Requirement) -> Request:
 
 
 def _latest(call: ProposedCall, *, lock: bool) -> Approval | None:
-    rows = Approval.objects.filter(step_id=call.step_id).order_by("-created_at", "-id")
+    rows = Approval.objects.filter(run=call.run_id, step_id=call.step_id).order_by("-created_at", "-id")
     return (rows.select_for_update() if lock else rows).first()
 
 

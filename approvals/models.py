@@ -28,6 +28,10 @@ from tools.states import StateModel
 _APPROVAL_CONTENT = ("arguments", "preview", "evidence", "facts", "why", "rollback", "title")
 
 
+# What a request names: found on the request itself, never through its history.
+_NAMED = ("run", "step_id", "group", "requester_user", "superseded_by")
+
+
 def _choices(words: Iterable[str]) -> list[tuple[str, str]]:
     return [(str(word), str(word).replace("_", " ").capitalize()) for word in words]
 
@@ -189,8 +193,10 @@ class Approval(StateModel):
     """A request that people decide about one exact call, and what became of it."""
 
     id = models.CharField(primary_key=True, max_length=32)
-    run = models.ForeignKey(Run, models.PROTECT, related_name="approvals", db_constraint=False)
-    step_id = models.CharField(max_length=32, db_index=True)
+    run = models.ForeignKey(
+        Run, models.PROTECT, related_name="approvals", db_constraint=False, db_index=False
+    )
+    step_id = models.CharField(max_length=32)
     path = models.CharField(max_length=200, help_text="The step's place in the run.")
     state = FSMField(
         default=ApprovalState.PENDING, protected=True, choices=[(s.value, s.value) for s in ApprovalState]
@@ -217,14 +223,18 @@ class Approval(StateModel):
     requester = models.CharField(max_length=160, help_text="The actor for whom it is done, such as user:ana.")
     # By row as well as by name, so that a renamed user is still the requester.
     requester_user = models.ForeignKey(
-        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="requested_approvals"
+        settings.AUTH_USER_MODEL,
+        models.SET_NULL,
+        null=True,
+        related_name="requested_approvals",
+        db_index=False,
     )
 
     # By which rule, and who must decide by when.
     policy_name = models.CharField(max_length=80)
     policy_version = models.PositiveIntegerField()
     because = models.TextField(blank=True, help_text="Why a person is asked, in words.")
-    group = models.ForeignKey(Group, models.PROTECT, null=True, related_name="approvals")
+    group = models.ForeignKey(Group, models.PROTECT, null=True, related_name="approvals", db_index=False)
     quorum = models.PositiveSmallIntegerField(default=1)
     digest = models.CharField(max_length=64, help_text="Binds every decision to exactly this.")
     key = models.CharField(max_length=64, help_text="The call's idempotency key.")
@@ -240,9 +250,11 @@ class Approval(StateModel):
     effective_at = models.DateTimeField(null=True, help_text="From when an approval may be used.")
     consumed_by_key = models.CharField(max_length=64, blank=True, help_text="The one call that used it.")
     consumed_at = models.DateTimeField(null=True)
-    superseded_by = models.ForeignKey("self", models.PROTECT, null=True, related_name="supersedes")
+    superseded_by = models.ForeignKey(
+        "self", models.PROTECT, null=True, related_name="supersedes", db_index=False
+    )
 
-    history = stamped_history(*_APPROVAL_CONTENT)
+    history = stamped_history(*_APPROVAL_CONTENT, unindexed=_NAMED)
     objects = ApprovalQuerySet.as_manager()
 
     class Meta:
@@ -252,6 +264,19 @@ class Approval(StateModel):
         indexes = [
             models.Index(fields=["expires_at", "id"], name="approval_due", condition=Q(state="pending")),
             models.Index(fields=["-created_at"], name="approval_newest"),
+            models.Index(fields=["run", "step_id"], name="approval_of_step"),
+            # Only rows that name somebody: most requests name no group, and few are superseded.
+            models.Index(fields=["group"], name="approval_of_group", condition=Q(group__isnull=False)),
+            models.Index(
+                fields=["requester_user"],
+                name="approval_of_requester",
+                condition=Q(requester_user__isnull=False),
+            ),
+            models.Index(
+                fields=["superseded_by"],
+                name="approval_superseded",
+                condition=Q(superseded_by__isnull=False),
+            ),
         ]
         constraints = [
             models.UniqueConstraint(
@@ -350,8 +375,9 @@ class Decision(models.Model):
     """What one person said about one approval. Never changed, never deleted."""
 
     id = models.CharField(primary_key=True, max_length=32)
-    approval = models.ForeignKey(Approval, models.PROTECT, related_name="decisions")
-    by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="decisions")
+    # Both are found by the indexes below.
+    approval = models.ForeignKey(Approval, models.PROTECT, related_name="decisions", db_index=False)
+    by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="decisions", db_index=False)
     actor = models.CharField(max_length=160, help_text="Who that was when they decided, such as user:ana.")
     verdict = models.CharField(max_length=8, choices=_choices(Verdict))
     reason = models.TextField(blank=True)

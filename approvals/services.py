@@ -123,7 +123,7 @@ def open_approval(call: ProposedCall, requirement: Requirement, preview: Preview
     """
     new = new_request(call, requirement, preview, opened_at=db_now())
     standing = Approval.objects.select_for_update().filter(
-        step_id=call.step_id, state__in=[ApprovalState.PENDING, ApprovalState.APPROVED]
+        run=call.run_id, step_id=call.step_id, state__in=[ApprovalState.PENDING, ApprovalState.APPROVED]
     )
     olds = list(standing)
     if any(old.digest == new.digest for old in olds):

@@ -207,6 +207,8 @@ AXES_RESET_ON_SUCCESS = True
 AXES_VERBOSE = False
 AXES_LOCKOUT_CALLABLE = "ops.sign_in.locked_out"
 SIMPLE_HISTORY_REVERT_DISABLED = True
+# History is asked for one row at a time, by its id; an index by date would only be written.
+SIMPLE_HISTORY_DATE_INDEX = False
 
 # --- Security ----------------------------------------------------------------------------------
 

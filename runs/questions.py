@@ -10,7 +10,7 @@ from django.urls import reverse
 
 from runs.actors import username_of
 from runs.models import Step
-from runs.states import RUN_ENDED, StepState
+from runs.states import RUN_ENDED
 from runs.waits import Wait
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def _names(person: User | AnonymousUser) -> list[str]:
 
 def open_questions() -> QuerySet[Step]:
     """All that nobody has answered yet, the oldest first."""
-    held = Step.objects.filter(kind="question", state=StepState.HELD.value).exclude(path__contains="~")
+    held = Step.objects.filter(asks=True).exclude(path__contains="~")
     return held.exclude(run__state__in=RUN_ENDED).order_by("started_at", "id")
 
 

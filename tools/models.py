@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Any
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import Case, Q, When
 from django_fsm import FSMField, transition
 
 from tools.canonical import Json
@@ -30,7 +30,7 @@ class ToolCallQuerySet(models.QuerySet["ToolCall"]):
 
     def unknown(self) -> ToolCallQuerySet:
         """Calls that wait to be reconciled, the oldest first."""
-        return self.filter(state=CallState.UNKNOWN).order_by("started_at", "id")
+        return self.filter(unsettled=True).order_by("started_at", "id")
 
 
 class ToolCall(StateModel):
@@ -71,6 +71,14 @@ class ToolCall(StateModel):
     )
     note = models.TextField(blank=True, default="", db_default="", help_text="Why it was settled so.")
 
+    # An index on the state would be written again with every call that ends: this stays as it is then.
+    unsettled = models.GeneratedField(
+        expression=Case(When(state=CallState.UNKNOWN.value, then=True)),
+        output_field=models.BooleanField(null=True),
+        db_persist=True,
+        help_text="Whether it waits to be reconciled.",
+    )
+
     objects = ToolCallQuerySet.as_manager()
 
     #: The result of a call just settled as having happened; the step keeps it, this row its digest alone.
@@ -86,9 +94,7 @@ class ToolCall(StateModel):
         ]
         indexes = [
             models.Index(fields=["run_id"], name="call_of_run"),
-            models.Index(
-                fields=["started_at"], name="call_unknown", condition=Q(state=CallState.UNKNOWN.value)
-            ),
+            models.Index(fields=["started_at", "id"], name="call_unsettled", condition=Q(unsettled=True)),
         ]
         permissions = [("settle_toolcall", "Can settle a tool call whose outcome is unknown")]
         verbose_name = "tool call"

@@ -21,7 +21,8 @@ class Classed(Window):
     def get_fields(self, request: HttpRequest, obj: Model | None = None) -> list[str]:
         """Every column, those with content as readable text, without those not meant for this reader."""
         seen = request.user.has_perm(TECHNICAL)
-        names = [field.name for field in self.opts.fields if field.name not in self.technical]
+        fields = [field for field in self.opts.fields if not field.generated]
+        names = [field.name for field in fields if field.name not in self.technical]
         extra = [name for name in self.readonly_fields if name not in names]
         hidden = [f"{name}_shown" for name in self.technical]
         return names + [str(name) for name in extra if seen or name not in hidden]

@@ -72,7 +72,7 @@ class Run(StateModel):
     # Where it comes from
     key = models.CharField(max_length=200, blank=True, help_text="The business key it was started with.")
     once = models.CharField(  # noqa: DJ001 - many rows may hold no key at all
-        max_length=64, null=True, unique=True, help_text="Holds its business key against a second run."
+        max_length=64, null=True, help_text="Holds its business key against a second run."
     )
     code = models.CharField(max_length=64, blank=True, help_text="Digest of the workflow's code.")
     parent_id = models.CharField(max_length=32, blank=True, help_text="The run that started it.")
@@ -168,6 +168,10 @@ class Run(StateModel):
                 name="run_expected",
                 condition=Q(overrun=False, finished_at=None, expected_until__isnull=False),
             ),
+        ]
+        constraints = [
+            # Most runs hold no key: those need no place in the index.
+            models.UniqueConstraint(fields=["once"], name="run_once_a_key", condition=Q(once__isnull=False)),
         ]
         permissions = [
             ("start_run", "Can start runs"),

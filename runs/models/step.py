@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import Case, Q, When
 from django_fsm import FSMField, transition
 
 from runs.history import stamped_history
@@ -13,7 +13,7 @@ from tools.states import StateModel
 
 CLEAN_UP = "cancel/"  # how the paths of a clean-up's steps begin
 
-_CONTENT = ("arguments", "result", "blob", "error", "fingerprint")
+_NOT_IN_HISTORY = ("arguments", "result", "blob", "error", "fingerprint", "asks")
 
 
 class Step(StateModel):
@@ -49,22 +49,25 @@ class Step(StateModel):
     started_at = models.DateTimeField()
     finished_at = models.DateTimeField(null=True)
 
-    history = stamped_history(*_CONTENT)
+    # An index on the state would be written again with every step that ends: this stays as it is then.
+    asks = models.GeneratedField(
+        expression=Case(When(kind="question", state="held", then=True)),
+        output_field=models.BooleanField(null=True),
+        db_persist=True,
+        help_text="Whether it is a question that nobody has answered yet.",
+    )
+
+    history = stamped_history(*_NOT_IN_HISTORY, unindexed=["run"])
 
     class Meta:
         ordering = ["position"]
         # What was paid for models in a day.
         indexes = [
             models.Index(fields=["started_at"], name="step_of_day", condition=Q(kind="model")),
-            # Questions that nobody has answered yet.
+            models.Index(fields=["started_at", "id"], name="step_asks", condition=Q(asks=True)),
+            # Given up, and the child still to be cancelled: no other child is due.
             models.Index(
-                fields=["started_at", "id"], name="step_asked", condition=Q(kind="question", state="held")
-            ),
-            # Given up, and the child still to be cancelled.
-            models.Index(
-                fields=["id"],
-                name="step_child_given_up",
-                condition=Q(kind="child", state="cancelled", due_at__isnull=False),
+                fields=["id"], name="step_child_due", condition=Q(kind="child", due_at__isnull=False)
             ),
         ]
         constraints = [models.UniqueConstraint(fields=["run", "path"], name="step_once_a_path")]

@@ -21,7 +21,7 @@ from runs.turns.checkpoint import own_transaction
 from tools.canonical import digest, new_id
 
 _DONE = (StepState.SUCCEEDED, StepState.FAILED, StepState.REFUSED)
-_COPIED = [field.attname for field in Step._meta.concrete_fields]
+_COPIED = [field.attname for field in Step._meta.concrete_fields if not field.generated]
 _ARTIFACT = [field.attname for field in Artifact._meta.concrete_fields]
 
 

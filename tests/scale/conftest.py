@@ -57,7 +57,9 @@ def copy_row(row: models.Model, count: int, **spelled: str) -> None:
     differs.
     """
     columns = [
-        field.column for field in row._meta.concrete_fields if field.get_internal_type() != "BigAutoField"
+        field.column
+        for field in row._meta.concrete_fields
+        if field.get_internal_type() != "BigAutoField" and not field.generated
     ]
     taken = [spelled.get(name, f't."{name}"') for name in columns]
     names = ", ".join(f'"{name}"' for name in columns)
