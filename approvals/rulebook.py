@@ -109,8 +109,11 @@ def _install(declaration: Declaration) -> Policy | None:
 
 
 def _versions(name: str) -> PolicyQuerySet:
-    # All rows of the name are locked: two people who change it at once get two versions, one after the other.
-    return Policy.objects.select_for_update().filter(name=name)
+    # All rows of the name are locked, in a statement of its own: what it waited for may have put another
+    # version in force, and a condition in the same statement would be asked of the rows from before.
+    there = Policy.objects.select_for_update().filter(name=name).order_by("pk")
+    list(there.values_list("pk", flat=True))
+    return Policy.objects.filter(name=name)
 
 
 def _new_version(name: str, terms: Mapping[str, Any], *, actor: str, note: str, declared: str = "") -> Policy:

@@ -34,6 +34,9 @@ from runs.workflow import Workflow
 
 logger = logging.getLogger(__name__)
 
+#: What a person settles or grants, also before the run has stopped for it; they wake it then.
+CURED_FROM_OUTSIDE = ("unknown_outcome", "budget")
+
 
 class Outcome(StrEnum):
     """How a turn ended, for whoever asked for it."""
@@ -82,7 +85,7 @@ def _turn_once(turn: Turn) -> Outcome | None:
         except Suspend as reason:
             return Outcome.WAITING if _wait(turn, reason) else None
         except NeedsAttention as reason:
-            return _halt_unless_settled(turn, reason)
+            return _halt_unless_cured(turn, reason)
         except Restarting as reason:
             return _restart(turn, reason.value)
         except Diverged as reason:
@@ -156,7 +159,7 @@ def _pause(turn: Turn) -> Outcome:
 
 def _clean_up(turn: Turn, definition: Workflow) -> Outcome | None:
     """What the workflow wants done before it ends, as steps like any other, below ``cancel/``."""
-    if cleanup.asks_somebody(turn):
+    if cleanup.others_may_end(turn):
         with own_transaction():
             turn.lock()
             cleanup.close_what_is_open(turn)
@@ -216,7 +219,7 @@ def _end(turn: Turn, transition: str, *, kind: str = "", sentence: str = "", **v
         "active_ms": turn.active_ms(),
     }
     told = (kind or "run.succeeded", sentence or "The workflow ended")
-    if cleanup.asks_somebody(turn, with_cleanup=True):
+    if cleanup.others_may_end(turn, with_cleanup=True):
         with own_transaction():
             turn.lock()
             cleanup.close_what_is_open(turn, with_cleanup=True)
@@ -259,10 +262,10 @@ def _failed(turn: Turn, error: Exception) -> Outcome:
     return _end(turn, "fail", kind="run.failed", sentence=sentence, output={"error": details})
 
 
-def _halt_unless_settled(turn: Turn, reason: NeedsAttention) -> Outcome | None:
-    """Stop where a person must look; None when they have settled meanwhile what it stops for."""
-    unknown = reason.code == "unknown_outcome"
-    if _halt(turn, reason.code, reason.sentence, reason.details, wakes=turn.woken if unknown else None):
+def _halt_unless_cured(turn: Turn, reason: NeedsAttention) -> Outcome | None:
+    """Stop where a person must look; None when one may have cured meanwhile what it stops for."""
+    wakes = turn.woken if reason.code in CURED_FROM_OUTSIDE else None
+    if _halt(turn, reason.code, reason.sentence, reason.details, wakes=wakes):
         return Outcome.NEEDS_ATTENTION
     _keep_what_was_done(turn)
     return None

@@ -153,6 +153,7 @@ def _rescue(run_id: str, epoch: int, absence: workers.Absence | None) -> int:
             died=True,
             proven=absence.proven if absence else False,
             alone=workers.anyone_listens_to(services.SUSPECTS),
+            only_if_over=absence is None,
         )
     except Exception:
         logger.exception("a run was left for the next round", extra={"row": run_id})

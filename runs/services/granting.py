@@ -11,6 +11,7 @@ from runs.models import Run
 from runs.services.control import let_go_on
 from runs.services.record import NotPossible, append_entries, lock_run, said_why
 from runs.services.standing import how_it_stands
+from runs.services.waking import wake
 from runs.states import RunState
 from runs.turns.checkpoint import own_transaction
 
@@ -38,6 +39,8 @@ def grant(run_id: str, amounts: Mapping[str, float], *, actor: str, reason: str)
         run.save(update_fields=["granted"])
         if run.state == RunState.NEEDS_ATTENTION and (run.attention or {}).get("code") == "budget":
             let_go_on(run, why, actor)
+        else:
+            wake(run)  # a worker may have it that has read before what it may use up
     return run
 
 

@@ -144,7 +144,8 @@ def _is_full(definition: Workflow, key: str) -> bool:
 
 
 def _under_way(name: str, key: str | None = None) -> int:
-    placed = Run.objects.filter(workflow=name, placed=True).exclude(state__in=RUN_ENDED)
+    # One that has ended since the places were taken back counts: somebody may be trying it again.
+    placed = Run.objects.filter(workflow=name, placed=True)
     return (placed if key is None else placed.filter(limit_key=key)).count()
 
 

@@ -71,7 +71,13 @@ def purge_artifacts(run_id: str) -> bool:
 
 
 def _forget(digests: set[str]) -> int:
-    """Empty the blobs that no run holds any more: how many."""
+    """Empty the blobs that no run holds any more: how many.
+
+    Whoever keeps one at this moment holds its row. So the rows are locked first, in a statement of its own,
+    and only then is it asked who holds them.
+    """
+    there = Blob.objects.select_for_update().filter(digest__in=digests)
+    list(there.order_by("digest").values_list("digest", flat=True))
     held = Step.objects.filter(blob__in=digests, run__purged_at=None).values_list("blob", flat=True)
     shown = Artifact.objects.filter(digest__in=digests, run__artifacts_purged_at=None)
     free = digests - set(held) - set(shown.values_list("digest", flat=True))

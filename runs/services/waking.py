@@ -88,17 +88,28 @@ def _hold_back(run_id: str, now: datetime) -> bool:
     return True
 
 
-def rescue_run(run_id: str, epoch: int, *, reason: str, died: bool, proven: bool, alone: bool) -> bool:
+def rescue_run(
+    run_id: str,
+    epoch: int,
+    *,
+    reason: str,
+    died: bool,
+    proven: bool,
+    alone: bool,
+    only_if_over: bool = False,
+) -> bool:
     """Take a run from a worker that is gone or out of time, so that the next one goes on with it.
 
     A compare-and-set on the epoch: of many caretakers one succeeds. `died` counts towards the limit after
     which a person must look; `proven` says that the process is gone for certain, so that a write with a key
     need not wait; `alone` sends it to a worker of its own, without counting: it may only have been near the
-    culprit.
+    culprit; with `only_if_over` it is left alone when its worker has renewed the lease meanwhile.
     """
     with own_transaction():
         run = lock_run(run_id)
         if run.state not in LEASED or not run.lease_owner or run.lease_epoch != epoch:
+            return False
+        if only_if_over and run.lease_until is not None and run.lease_until > db_now():
             return False
         suspect = died and alone and not run.alone
         run.crashes += int(died and not suspect)

@@ -13,9 +13,11 @@ from runs.turns.doubt import leave_unknown
 from runs.turns.turn import Turn
 
 
-def asks_somebody(turn: Turn, *, with_cleanup: bool = False) -> bool:
-    """Whether a person is being asked about an open step: then it is closed with the run locked."""
-    return any(step.state == StepState.HELD for step in _open(turn, with_cleanup))
+def others_may_end(turn: Turn, *, with_cleanup: bool = False) -> bool:
+    """Whether somebody else may end an open step at this moment, a person who is asked or a child run: then
+    it is closed with the run locked, as it stands then.
+    """
+    return any(step.state == StepState.HELD or step.ends_elsewhere for step in _open(turn, with_cleanup))
 
 
 def close_what_is_open(turn: Turn, *, with_cleanup: bool = False) -> None:

@@ -51,12 +51,15 @@ def _claim_postgresql(run_id: str, worker: str, suspects: bool) -> Turn | None:
     row = execute_prepared(_CLAIM, (worker, str(LEASE), run_id, str(suspects), f"worker:{worker}"))
     if row is None:
         return None
-    *run_values, now, woken, step_rows = row
+    *run_values, now, (woken, head), step_rows = row
     run = Run.from_db("default", list(_RUN), [_read(n, v) for n, v in zip(_RUN, run_values, strict=True)])
+    # The update waits for whoever has the row, and then sees what they wrote; the steps are read as they were
+    # when the statement began. Where something was written in between they are read again; otherwise the
+    # count of wake-ups that goes with them is the one from then.
+    if head != run.head_seq:
+        return Turn(run, _steps_of(run), worker=worker, clock=TurnClock.started(now))
     steps = [_step_of(values) for values in json.loads(step_rows or "[]")]
     turn = Turn(run, steps, worker=worker, clock=TurnClock.started(now))
-    # The update waits for whoever has the row, and then sees what they wrote; the steps are read as they were
-    # when the statement began. So the count of wake-ups that goes with them is the one from then.
     turn.woken = woken
     return turn
 
@@ -88,7 +91,7 @@ def _claim_statement() -> str:
             INSERT INTO runs_historicalrun ({history})
             SELECT {kept}, clock_timestamp(), '~', NULL, %s::text FROM claimed)
         SELECT {columns}, clock_timestamp(),
-               (SELECT r.wakes FROM runs_run r WHERE r.id = claimed.id),
+               (SELECT ARRAY[r.wakes, r.head_seq] FROM runs_run r WHERE r.id = claimed.id),
                (SELECT jsonb_agg(jsonb_build_array({step}) ORDER BY s.position)
                   FROM runs_step s WHERE s.run_id = claimed.id AND position('~' IN s.path) = 0)
           FROM claimed"""

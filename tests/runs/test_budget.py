@@ -256,3 +256,23 @@ class TestTheDay:
         Step.objects.filter(run=play("test.muse"), kind="model").update(cost="1.5")
         budget._known.clear()
         assert "of agent muser is used up" in play("test.muse").attention["sentence"]
+
+
+class TestGrantedWhileItGoesOn:
+    def test_it_is_known_before_it_stops(self) -> None:
+        """A person sees the warning and grants more while a worker has the run."""
+
+        @tool(effect="read")
+        def look() -> str:
+            """Look."""
+            if Step.objects.filter(name="look").count() == 2:
+                run_id = RunRow.objects.get().id
+                services.grant(run_id, {"tool_calls": 1}, actor="user:omar", reason="Nearly done.")
+            return "seen"
+
+        @workflow.workflow("test.granted", budget=Budget(tool_calls=2))
+        def granted(run: Run, case: Case) -> list[str]:
+            return [run.tool(look) for _ in range(3)]
+
+        run = play("test.granted")
+        assert (run.state, run.output, run.attention) == ("succeeded", ["seen"] * 3, None)
