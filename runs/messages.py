@@ -32,7 +32,12 @@ _silent_until = 0.0
 
 def tell(run: Run) -> None:
     """After this transaction commits, tell a worker on the queue of `run` that it is ready."""
-    hint(run.id, SUSPECTS if run.alone else run.queue, run.priority)
+    hint(run.id, queue_of(run), run.priority)
+
+
+def queue_of(run: Run) -> str:
+    """The queue whose workers take the run: where it can do no harm to others, if one died that had it."""
+    return SUSPECTS if run.alone else run.queue
 
 
 def hint(run_id: str, queue: str, priority: int = USUAL) -> None:

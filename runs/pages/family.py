@@ -11,6 +11,7 @@ from django.db.models import Q, QuerySet
 from runs.models import Run
 from runs.states import RunState
 from runs.waits import Wait, waits_of
+from tools.preview import plain_text
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -77,4 +78,5 @@ def waits_in_family(run_ids: Collection[str], viewer: User) -> dict[str, list[Wa
 def _seen_from(wait: Wait, child: Run | None) -> Wait:
     if child is None:
         return wait
-    return replace(wait, what=f"{wait.what} (child run {child.id}, {child.workflow})")
+    name = plain_text(child.intent, 80) or child.workflow
+    return replace(wait, what=f"{wait.what} (for its child run: {name})")

@@ -12,7 +12,7 @@ from django.db.models import Count, Min, OuterRef, Q, QuerySet, Subquery, Sum
 from django.db.models.fields.json import KT
 from django.db.models.functions import Coalesce
 
-from runs import actors, workflow
+from runs import actors, messages, workflow
 from runs.crew import workers
 from runs.models import Errand, ErrandState, JournalEntry, Run, Step
 from runs.pages.acts import as_tree
@@ -179,14 +179,14 @@ class RunDetail:
 
 
 def run_detail(run_id: str, viewer: User) -> RunDetail:
-    """One run with its first steps, all their attempts and its states, newest first. Raises NotFound."""
+    """One run with its last steps and their attempts, and its states, newest first. Raises NotFound."""
     run = found_run(run_id)
-    found = list(run.steps.order_by("position", "started_at")[: STEPS_SHOWN + 1])
+    found = list(run.steps.order_by("-position", "-started_at")[: STEPS_SHOWN + 1])[::-1]
     steps = [step for step in found if "~" not in step.path]
     all_calls = ToolCall.objects.filter(run_id=run.id).order_by("started_at", "attempt")
     history = list(run.history.order_by("-history_date", "-history_id")[:CHANGES_SHOWN])
     waits = waits_in_family([run.id], viewer).get(run.id, []) if run.state == RunState.WAITING else []
-    listens = run.state != RunState.QUEUED or workers.anyone_listens_to(run.queue)
+    listens = run.state != RunState.QUEUED or workers.anyone_listens_to(messages.queue_of(run))
     unknown = list(all_calls.filter(state=CallState.UNKNOWN))
     status = status_of(
         run,
@@ -202,10 +202,10 @@ def run_detail(run_id: str, viewer: User) -> RunDetail:
         run=run,
         status=status,
         waits=waits,
-        steps=as_tree(steps[:STEPS_SHOWN]),
+        steps=as_tree(steps[-STEPS_SHOWN:]),
         aside=[step for step in found if "~" in step.path],
         step_count=run.steps.count() if len(found) > STEPS_SHOWN else len(steps),
-        calls=list(all_calls[:CALLS_SHOWN]),
+        calls=list(all_calls.reverse()[:CALLS_SHOWN])[::-1],
         unknown=unknown,
         history=history,
         totals=_totals(run, all_calls),

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from runs.actors import plain_name
+from runs.messages import queue_of
 from runs.models import Run, Step
 from runs.states import RunState, StepState
 from runs.waits import Wait
@@ -79,9 +80,14 @@ def _waiting(run: Run, steps: Sequence[Step], waits: Sequence[Wait], since: date
     if due is not None:
         what = f"to try {due.name} again, after attempt {due.attempt}: {_message(due)}"
         return Status(what, since=since, until=due.due_at, then="it tries again by itself")
-    what = f"for {run.waiting_for}" if run.waiting_for else "to be woken"
+    what = _for(run.waiting_for) if run.waiting_for else "to be woken"
     then = "it looks again by itself" if run.wake_at else "it goes on once that is there"
     return Status(what, since=since, until=run.wake_at, then=then)
+
+
+def _for(what: str) -> str:
+    """What a run waits for, as it goes on after "waits"; a wait for the clock says until when."""
+    return what if what.startswith("until ") else f"for {what}"
 
 
 def _nobody_on(queue: str, since: datetime) -> Status:
@@ -119,11 +125,15 @@ def _asked(waits: Sequence[Wait]) -> Status:
 
 
 def _queued(run: Run, since: datetime, worker_listens: bool) -> Status:
+    queue = queue_of(run)
+    if worker_listens and run.alone:
+        what = "to be tried alone, because a worker died that had it"
+        return Status(what, on=f"the next free worker of queue {queue}, one run at a time", since=since)
     if worker_listens:
-        return Status("and ready to go on", on=f"the next free worker of queue {run.queue}", since=since)
+        return Status("and ready to go on", on=f"the next free worker of queue {queue}", since=since)
     return Status(
-        f"and ready, but no worker takes runs from queue {run.queue}",
-        on=f"an operator, who starts one: celery -A config worker -Q {run.queue}",
+        f"and ready, but no worker takes runs from queue {queue}",
+        on=f"an operator, who starts one: celery -A config worker -Q {queue}",
         since=since,
         then="it goes on by itself once a worker is there",
         alarm=True,
@@ -140,7 +150,7 @@ def _running(run: Run, steps: Sequence[Step], since: datetime) -> Status:
         on=f"worker {run.lease_owner}" if run.lease_owner else "a worker",
         since=step.started_at if step else since,
         until=run.lease_until,
-        then="the lease is renewed, or another worker takes over",
+        then="another worker takes over, unless this one says that it is still at it",
     )
 
 
@@ -170,7 +180,7 @@ def _stopping(run: Run, since: datetime, by: str) -> Status:
     if run.state == RunState.PAUSED:
         who = f"by {plain_name(by)}: {run.stop_reason}" if by and run.stop_reason else "by an operator"
         return Status(who, on="an operator", since=since, then="it goes on from where it stopped")
-    waits = f"; its clean-up waits for {run.waiting_for}" if run.waiting_for else ""
+    waits = f"; its clean-up waits {_for(run.waiting_for)}" if run.waiting_for else ""
     until = run.wake_at if run.waiting_for else None
     then = "it ends as cancelled"
     return Status(f"after it has cleaned up{why}{waits}", since=since, until=until, then=then)

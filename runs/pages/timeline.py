@@ -145,6 +145,8 @@ class _Scale:
         self.gap_width = min(BREAK_WIDTH, BREAKS_AT_MOST / len(gaps)) if gaps else 0.0
         folded = sum((end - start).total_seconds() for start, end in gaps)
         open_seconds = (ended - began).total_seconds() - folded
+        if gaps and open_seconds <= 0:
+            self.gap_width = 100.0 / len(gaps)
         room = 100.0 - self.gap_width * len(gaps)
         self.per_second = room / open_seconds if open_seconds > 0 else 0.0
 

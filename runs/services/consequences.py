@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from django.db.models import Q
+
 from runs.models import Run, Step
 from runs.services.again import Plan, steps_on_record
 from runs.services.cancelling import ends_at_once, has_cleanup
@@ -11,17 +13,20 @@ from runs.services.closing import CHANGES_THE_WORLD
 from runs.services.record import NotPossible
 from runs.services.retrying import plan_retry
 from runs.services.standing import was_cancelling
-from runs.states import RunState, StepState
+from runs.states import RUN_ENDED, RunState, StepState
 
 NAMED = 3
 
 
 @dataclass(frozen=True)
 class Consequence:
-    """`stops`: what happens. `goes_on`: what it does not stop or undo, one sentence each."""
+    """`stops`: what happens, or, if `refused`, why it does not. `goes_on`: what it does not stop or undo, one
+    sentence each.
+    """
 
     stops: str
     goes_on: tuple[str, ...] = ()
+    refused: bool = False
 
 
 def consequence_of(verb: str, run: Run, *, from_path: str = "") -> Consequence:
@@ -42,7 +47,9 @@ def _pause(run: Run, steps: list[Step]) -> Consequence:
         stops = "It begins no other step; once the step in hand has ended, it stands still."
     else:
         stops = "It stands still at once."
-    stays = [*_under_way(steps), "Requests for a decision stay open, and their time to decide runs on."]
+    children = len(_open_children(run))
+    stays = [f"{_counted(children)}: not paused with it."] if children else []
+    stays += [*_under_way(steps), "Requests for a decision stay open, and their time to decide runs on."]
     return Consequence(f"{stops} It goes on when somebody resumes it.", tuple(stays))
 
 
@@ -62,14 +69,36 @@ def _cancel(run: Run, steps: list[Step]) -> Consequence:
     else:
         first = "A worker does its clean-up; then it" if has_cleanup(run) else "It"
         stops = f"It begins no other step, and nobody need decide about it. {first} ends as cancelled."
-    return Consequence(stops, (*_under_way(steps), *_done(steps), "It cannot be taken back."))
+    told = (*_children_too(run), *_under_way(steps), *_done(steps), "It cannot be taken back.")
+    return Consequence(stops, told)
+
+
+def _open_children(run: Run) -> list[Run]:
+    found = Run.objects.filter(~Q(parent_id=""), parent_id=run.id).exclude(state__in=RUN_ENDED)
+    return list(found.only("id", "to_tell"))
+
+
+def _children_too(run: Run) -> list[str]:
+    children = _open_children(run)
+    waited_for = [child for child in children if child.to_tell]
+    others = len(children) - len(waited_for)
+    told = []
+    if waited_for:
+        told.append(f"{_counted(len(waited_for))} that it waits for: cancelled with it.")
+    if others:
+        told.append(f"{_counted(others)} that it does not wait for: not cancelled.")
+    return told
+
+
+def _counted(children: int) -> str:
+    return f"{children} child run{'' if children == 1 else 's'}"
 
 
 def _retry(run: Run, steps: list[Step], from_path: str) -> Consequence:
     try:
         plan = plan_retry(run, from_path)
     except NotPossible as error:
-        return Consequence(str(error))
+        return Consequence(str(error), refused=True)
     if from_path:
         return Consequence(
             f"It goes back to step {from_path}: that step and all after it are done over, as new acts with "

@@ -52,11 +52,14 @@ def icon(name: str) -> SafeString:
 
 @register.simple_tag
 def moment(at: datetime | None, form: str = "relative") -> SafeString | str:
-    """A moment relative to now, kept fresh by the script; `form` ``clock`` shows the time of day instead."""
+    """A moment relative to now, kept fresh by the script; `form` ``clock`` shows the time of day instead,
+    with the date where that is not today.
+    """
     if at is None:
         return "—"
-    utc = at.astimezone(UTC)
-    words = f"{utc:%H:%M:%S}" if form == "clock" else spans.relative(at, timezone.now())
+    utc, now = at.astimezone(UTC), timezone.now()
+    clock = f"{utc:%H:%M:%S}" if utc.date() == now.date() else f"{utc:%Y-%m-%d %H:%M:%S}"
+    words = clock if form == "clock" else spans.relative(at, now)
     return format_html(
         '<time datetime="{}" title="{}"{}>{}</time>',
         utc.isoformat(timespec="milliseconds"),

@@ -13,7 +13,9 @@ from runs import services
 from runs.access import denied, page, person, see_other
 from runs.actors import user as actor_of
 from runs.models import Run
+from runs.pages.acts import label_of
 from runs.services import Forecast, NotPossible
+from runs.states import look_of
 from runs.workflow import InvalidInput, UnknownWorkflow
 
 if TYPE_CHECKING:
@@ -105,7 +107,8 @@ def _shown(
 ) -> HttpResponse:
     """The page as the run stands now; a wrong state is a conflict, with what was typed kept."""
     possible = verb in services.possible_with(run)
-    step = str(form["step"].value() or "")
+    steps = _steps(run) if verb in ("retry", "fork") else []
+    step = str(form["step"].value() or (steps[-1][0] if verb == "fork" and steps else ""))
     context: dict[str, Any] = {
         "run": run,
         "verb": verb,
@@ -115,16 +118,19 @@ def _shown(
         "problem": problem,
         "possible": possible,
         "consequence": services.consequence_of(verb, run, from_path=step) if possible else None,
-        "steps": _steps(run) if verb in ("retry", "fork") else [],
+        "steps": steps,
         "step": step,
     }
     return render(request, "runs/control.html", context, status=status if problem or form.errors else 200)
 
 
 def _steps(run: Run) -> list[tuple[str, str]]:
-    """The top-level steps that one may go back to, by path."""
-    steps = run.steps.exclude(path__contains="/").exclude(path__contains="~").order_by("position")
-    return [(step.path, f"{step.path}: {step.name}, {step.state}") for step in steps[:STEPS_OFFERED]]
+    """The last top-level steps that one may go back to, in their order, by path."""
+    steps = run.steps.exclude(path__contains="/").exclude(path__contains="~").order_by("-position")
+    return [
+        (step.path, f"{step.path}: {label_of(step)}, {look_of(step.state).word.lower()}")
+        for step in steps[:STEPS_OFFERED][::-1]
+    ]
 
 
 # Many at once

@@ -13,12 +13,14 @@ from runs import services
 from runs.access import denied, page, person, see_other
 from runs.actors import user as actor_of
 from runs.pages import queries
+from runs.pages.activations import activation_of
 from runs.pages.acts import acts_of, depth_of, label_of
 from runs.pages.queries import RunDetail, RunFilter
 from runs.pages.timeline import draw
 from runs.states import RunState
 from runs.views.artifacts import CONTENT, artifacts_of
 from runs.views.control import controls_of
+from runs.views.failed import failure_of
 from runs.views.forms import ResumeForm
 
 SEE = "runs.view_run"
@@ -97,6 +99,8 @@ def _page(
         "problem": problem,
         "may_resume": viewer.has_perm("runs.control_run") and detail.run.state == RunState.NEEDS_ATTENTION,
         "controls": controls_of(detail.run, viewer),
+        "failed": failure_of(detail.run, detail.steps, viewer),
+        "activation": activation_of(detail.run),
         "technical": viewer.has_perm("runs.view_technical"),
         "unknown_calls": detail.unknown,
         "may_settle": viewer.has_perm("tools.settle_toolcall"),

@@ -81,6 +81,11 @@
     for (const form of document.querySelectorAll("form[data-sent]")) delete form.dataset.sent;
   });
 
+  // What a choice would do is shown as soon as it is made; without a script there is a button for it.
+  document.addEventListener("change", (event) => {
+    if (event.target.matches("select[data-shows]")) event.target.form.requestSubmit();
+  });
+
   // Lists refresh themselves, but never under a pointer or the focus.
   const says = document.querySelector("[data-freshness]");
   function freshness(text) { if (says) says.textContent = text; }

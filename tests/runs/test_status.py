@@ -75,6 +75,19 @@ def test_without_a_worker_it_says_how_to_start_one() -> None:
     assert not status("queued").alarm
 
 
+def test_a_run_that_must_be_alone_waits_for_the_workers_that_take_such_runs() -> None:
+    line = status("queued", alone=True, queue="runs")
+    assert line.what == "to be tried alone, because a worker died that had it"
+    assert line.on == "the next free worker of queue tools, one run at a time"
+    assert status("queued", alone=True, queue="runs", worker_listens=False).on.endswith(" tools")
+
+
+def test_a_clean_up_that_waits_for_the_clock() -> None:
+    line = status("cancelling", waiting_for="until 2026-03-01 13:00:00 UTC", wake_at=LATER)
+    assert line.what == "after it has cleaned up; its clean-up waits until 2026-03-01 13:00:00 UTC"
+    assert status("cancelling", waiting_for="an answer").what.endswith("its clean-up waits for an answer")
+
+
 def test_running_names_the_step_and_the_worker() -> None:
     line = status("running", steps=[step("started", attempt=3)], lease_owner="wrk_1", lease_until=LATER)
     assert (line.what, line.on, line.until) == ("pay_back, attempt 3", "worker wrk_1", LATER)
