@@ -87,6 +87,26 @@ def test_what_is_read_is_what_was_kept(content: Any, form: str) -> None:
     assert [type(one) for one in seen] == [type(content)] * 2
 
 
+def test_what_is_kept_after_going_back_is_a_further_version() -> None:
+    @workflow.workflow("t.back")
+    def back(run: Run, case: dict[str, Any]) -> int:
+        version = run.artifact("report", "the same").version
+        run.sleep(3600)
+        return version
+
+    row = services.start_run("t.back", {}, actor="user:ana")
+    engine.advance(row.id, "wrk_a")
+    services.pause_run(row.id, actor="user:ana", reason="the figures were wrong")
+    services.retry_run(row.id, actor="user:ana", reason="the figures are right", from_path="1")
+    engine.advance(row.id, "wrk_a")
+    row.refresh_from_db()
+    assert row.state == "waiting"
+    assert list(Artifact.objects.filter(run=row).order_by("version").values_list("version", flat=True)) == [
+        1,
+        2,
+    ]
+
+
 def test_the_same_content_is_kept_once() -> None:
     def flow(run: Run) -> list[int]:
         return [run.artifact(name, "same").version for name in ("a", "b", "a")]

@@ -20,7 +20,7 @@ from runs.models import Run as RunRow
 from runs.models import Step
 from runs.turns.lanes import SIDE_BY_SIDE
 from tools.contract import IdempotencyKey
-from tools.failures import Refused
+from tools.failures import Refused, Transient
 from tools.models import ToolCall
 from tools.registry import tool
 
@@ -171,6 +171,20 @@ def test_a_race_has_one_winner_also_on_replay() -> None:
     run.refresh_from_db()
     assert run.output == [1, "here"]
     assert set(winners) == {1}
+
+
+def test_a_branch_that_needs_a_person_does_not_wait_for_the_others() -> None:
+    @tool(effect="irreversible", rollback="None")
+    def wire(*, key: IdempotencyKey) -> str:
+        raise Transient("the answer was lost")
+
+    @workflow.workflow("t.in_doubt")
+    def flow(run: Run, case: dict[str, Any]) -> Any:
+        return run.gather(run.later(run.sleep, 3600), run.later(wire))
+
+    run = start("t.in_doubt")
+    finish(run)
+    assert (run.state, run.attention and run.attention["code"]) == ("needs_attention", "unknown_outcome")
 
 
 def test_branches_within_branches() -> None:
