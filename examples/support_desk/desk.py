@@ -103,10 +103,13 @@ class Desk:
                 self._keep_customer(self._customers[change.number])
 
     def _find(self, rows: QuerySet[Row], number: str) -> Row | None:
+        rows = rows.filter(number=number, shop__in={LIVE, self.shop})
         if self._lock:
-            rows = rows.select_for_update().order_by("id")
+            # In a statement of its own: whoever had the rows before may have made the overlay's own copy.
+            locked = rows.prefetch_related(None).select_for_update().order_by("id")
+            list(locked.values_list("pk", flat=True))
         # The overlay's own copy, where it has one, hides the live record.
-        found = {row.shop: row for row in rows.filter(number=number, shop__in={LIVE, self.shop})}
+        found = {row.shop: row for row in rows}
         return found.get(self.shop) or found.get(LIVE)
 
     def _keep_order(self, order: Order, key: str) -> None:
