@@ -6,18 +6,19 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
+from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
-from django.db.models import Count, Max
+from django.db.models import Count, Max, QuerySet
 
 from ops import health
 from runs import journal, workflow
 from runs.clock import db_now
 from runs.code import digest_of
 from runs.crew import workers
-from runs.models import Run, Worker
+from runs.models import Errand, ErrandState, Run, Worker
 from runs.services.activation import versions_not_as_activated
 from runs.states import RUN_ENDED, RunState
 
@@ -108,20 +109,30 @@ def _broker() -> Iterator[Finding]:
 
 
 def _workers() -> Iterator[Finding]:
-    queued = dict(
-        Run.objects.filter(state=RunState.QUEUED).order_by().values_list("queue").annotate(Count("pk"))
-    )
-    for queue in sorted({known.queue for known in workflow.all_workflows()} | set(queued)):
-        waiting = queued.get(queue, 0)
-        if workers.anyone_listens_to(queue):
-            yield Finding("workers", Level.OK, f"queue {queue} has a worker; {waiting} runs wait in it")
-        else:
-            yield Finding(
-                "workers",
-                Level.BAD if waiting else Level.WARNING,
-                f"nobody takes runs from queue {queue}; {waiting} wait in it",
-                f"Start a worker: celery -A config.celery worker -Q {queue}",
-            )
+    runs = _by_queue(Run.objects.filter(state=RunState.QUEUED))
+    calls = _by_queue(Errand.objects.filter(state=ErrandState.WAITING))
+    for queue in sorted(health.queues() | runs.keys() | calls.keys()):
+        yield _listening(queue, runs.get(queue, 0), calls.get(queue, 0))
+
+
+def _by_queue(rows: QuerySet[Any]) -> dict[str, int]:
+    return dict(rows.order_by().values_list("queue").annotate(Count("pk")))
+
+
+def _some(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def _listening(queue: str, runs: int, calls: int) -> Finding:
+    waiting = [_some(count, noun) for count, noun in ((runs, "run"), (calls, "tool call")) if count]
+    wait = "waits" if runs + calls <= 1 else "wait"
+    if workers.anyone_listens_to(queue):
+        return Finding("workers", Level.OK, f"queue {queue} has a worker; {runs + calls} {wait} in it")
+    last = workers.last_listened(queue)
+    since = f"since {last:%Y-%m-%d %H:%M:%S} UTC" if last else "and none ever did"
+    level = Level.BAD if runs or calls else Level.WARNING
+    what = f"no worker listens on queue {queue} {since}; {' and '.join(waiting) or 'nothing'} {wait} for one"
+    return Finding("workers", level, what, f"Start one: {workers.how_to_start(queue)}")
 
 
 def _caretakers() -> Iterator[Finding]:
@@ -132,7 +143,7 @@ def _caretakers() -> Iterator[Finding]:
         if last
         else "no round was ever begun"
     )
-    cure = "Start a worker: celery -A config.celery worker -Q runs,agents; each makes rounds beside its work."
+    cure = f"Start a worker: {workers.how_to_start('runs')}; each makes rounds beside its work."
     due = Run.objects.filter(
         state__in=[RunState.QUEUED, RunState.WAITING, RunState.CANCELLING], wake_at__lt=now - LATE
     )
@@ -172,7 +183,7 @@ def _code() -> Iterator[Finding]:
 
 
 def _fits(name: str, version: int, code: str, count: int) -> Finding | None:
-    runs = f"{count} run{'' if count == 1 else 's'} of {name} version {version}"
+    runs = f"{_some(count, 'run')} of {name} version {version}"
     try:
         here = digest_of(workflow.get(name, version))
     except workflow.UnknownWorkflow:

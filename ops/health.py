@@ -5,7 +5,9 @@ import logging
 from celery import current_app
 from django.db import DatabaseError, connection
 
+from runs import workflow
 from runs.crew.workers import anyone_listens_to
+from tools import registry
 
 logger = logging.getLogger(__name__)
 
@@ -47,3 +49,9 @@ def broker_answers() -> bool:
 def worker_beats() -> bool:
     """Whether a worker that takes runs has been heard of lately."""
     return anyone_listens_to("runs")
+
+
+def queues() -> set[str]:
+    """Every queue that a workflow or a tool of the installed apps names."""
+    of_runs = {known.queue for known in workflow.all_workflows()}
+    return of_runs | {known.queue for known in registry.all_tools() if known.queue}

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NoReturn, TypeVar, overload
 
-import jsonschema
+import jsonschema_rs
 import pydantic
 from django.conf import settings
-from jsonschema.protocols import Validator
 
 from tools.canonical import Json, NotJson, compact, digest, in_kept_order, normalise
 from tools.effects import REVERSIBILITY_BY_EFFECT, Effect, Reversibility, Risk
@@ -44,6 +43,8 @@ __all__ = [
 #: The most bytes of JSON that a result may have.
 LARGEST_RESULT = int(settings.HOLDPOINT_VALUE_BYTES)
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
+#: What a queue may be called: it stands in rows, in messages and in commands that people paste.
+QUEUE = re.compile(r"[a-z0-9][a-z0-9_.-]{0,39}")
 Word = TypeVar("Word", Effect, Risk, Reversibility)
 Hook = TypeVar("Hook", bound=Callable[..., Any])
 
@@ -294,6 +295,11 @@ class Tool:
     # Inside
 
     def _refuse_nonsense(self) -> None:
+        if self.queue and not QUEUE.fullmatch(self.queue):
+            raise ContractError(
+                f"{self.name} cannot run on queue {self.queue!r}; use a to z, 0 to 9, _, . and -, "
+                "at most 40 of them"
+            )
         if self.effect.changes_the_world and not self.takes_key:
             raise ContractError(
                 f"{self.name} is {self.effect} but takes no key, so a repeated call looks like a new one; "
@@ -349,12 +355,12 @@ class Tool:
         return {name: getattr(model, field) for name, field in self._shape.fields.items()}
 
     @cached_property
-    def _input_check(self) -> Validator:
-        return jsonschema.Draft202012Validator(self.input_schema)
+    def _input_check(self) -> jsonschema_rs.Draft202012Validator:
+        return _check_of(self.input_schema)
 
     @cached_property
-    def _output_check(self) -> Validator:
-        return jsonschema.Draft202012Validator(self.output_schema)
+    def _output_check(self) -> jsonschema_rs.Draft202012Validator:
+        return _check_of(self.output_schema)
 
 
 def _word(kind: type[Word], word: str, tool: str, what: str) -> Word:
@@ -365,11 +371,20 @@ def _word(kind: type[Word], word: str, tool: str, what: str) -> Word:
         raise ContractError(f"{tool}: {what}={word!r} is none of {known}") from None
 
 
-def _misfits(check: Validator, value: Json) -> list[str]:
-    found = sorted(check.iter_errors(value), key=lambda error: error.json_path)
+def _check_of(schema: Json) -> jsonschema_rs.Draft202012Validator:
+    return jsonschema_rs.Draft202012Validator(schema, retriever=_nothing_from_outside)
+
+
+def _nothing_from_outside(uri: str) -> NoReturn:
+    raise ValueError(f"the contract refers to {uri}, and nothing is fetched for it: write that part into it")
+
+
+def _misfits(check: jsonschema_rs.Draft202012Validator, value: Json) -> list[str]:
+    found = [(_place(error.instance_path), error.schema_path[-1]) for error in check.iter_errors(value)]
     # Without the values themselves: they may be personal, and problems end up in logs.
-    return [f"{_place(error.json_path)} does not fit the contract's {error.validator}" for error in found]
+    return [f"{place} does not fit the contract's {rule}" for place, rule in sorted(found)]
 
 
-def _place(json_path: str) -> str:
-    return json_path.removeprefix("$").lstrip(".") or "the value"
+def _place(path: Sequence[str | int]) -> str:
+    written = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
+    return written.removeprefix(".") or "the value"

@@ -11,6 +11,23 @@ from ops.launch.processes import ChildProcess
 
 #: Where a worker says that it takes messages: it makes this file.
 READY_FILE = "HOLDPOINT_READY_FILE"
+#: Queues whose workers spend most of their time waiting: threads suit them.
+OF_TURNS = frozenset({"runs", "agents", "caretakers"})
+
+
+def command_of(name: str, queues: Sequence[str], concurrency: int, pool: str) -> list[str]:
+    """The command line of a worker; `pool` is "threads" or "prefork"."""
+    worker = [sys.executable, "-m", "celery", "-A", "config.celery", "worker", "--loglevel", "INFO"]
+    shape = ["--queues", ",".join(queues), "--pool", pool, "--concurrency", str(concurrency)]
+    quiet = ["--hostname", f"{name}@%h", "--without-gossip", "--without-mingle", "--without-heartbeat"]
+    return [*worker, *shape, *quiet]
+
+
+def environment_of(pool: str) -> dict[str, str]:
+    """What a worker with that pool needs in its environment besides."""
+    # A child of a prefork pool has one thread: it keeps one connection, where Celery would close
+    # a pool after each message.
+    return {"HOLDPOINT_DATABASE_POOL": "0"} if pool == "prefork" else {}
 
 
 class WorkerProcess(ChildProcess):
@@ -34,23 +51,10 @@ class WorkerProcess(ChildProcess):
         self._ready_file = place / f".ready-{name}-{os.getpid()}-{secrets.token_hex(4)}"
         super().__init__(
             name,
-            self._command(name, queues, concurrency, pool),
+            command_of(name, queues, concurrency, pool),
             log=place / "logs" / f"{name}.log",
-            env={**env, **self._environment(pool)},
+            env={**env, READY_FILE: str(self._ready_file), **environment_of(pool)},
         )
-
-    @staticmethod
-    def _command(name: str, queues: Sequence[str], concurrency: int, pool: str) -> list[str]:
-        worker = [sys.executable, "-m", "celery", "-A", "config.celery", "worker", "--loglevel", "INFO"]
-        shape = ["--queues", ",".join(queues), "--pool", pool, "--concurrency", str(concurrency)]
-        quiet = ["--hostname", f"{name}@%h", "--without-gossip", "--without-mingle", "--without-heartbeat"]
-        return [*worker, *shape, *quiet]
-
-    def _environment(self, pool: str) -> dict[str, str]:
-        # A child of a prefork pool has one thread: it keeps one connection, where Celery would close
-        # a pool after each message.
-        pooled = {"HOLDPOINT_DATABASE_POOL": "0"} if pool == "prefork" else {}
-        return {READY_FILE: str(self._ready_file), **pooled}
 
     def start(self) -> Self:
         """Starts it, not ready again until it says so anew."""

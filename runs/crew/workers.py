@@ -14,6 +14,7 @@ import logging
 import mmap
 import os
 import random
+import shlex
 import socket
 import threading
 from collections.abc import Callable
@@ -189,6 +190,11 @@ def last_listened(queue: str) -> datetime | None:
     )
     last = next(those, None)
     return last.beat_at if last else None
+
+
+def how_to_start(queue: str) -> str:
+    """The command that starts a worker of `queue`, for whoever can paste it."""
+    return f"python3 manage.py worker {shlex.quote(queue)}"
 
 
 class Presence:

@@ -7,19 +7,24 @@ import json
 import re
 import shlex
 from collections.abc import Iterator
+from functools import cache
 from importlib import import_module
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
+import jsonschema
 import pytest
 from celery.bin.celery import celery
 from django.core.management import get_commands, load_command_class
+from drf_spectacular.generators import SchemaGenerator
 from uvicorn.main import main as uvicorn
 
 from config.management.commands import test as test_command
 from tests.docs.pages import DOCS, blocks, pages, prose
 
 COMMANDS_PAGE = DOCS / "reference" / "commands.md"
-OURS = ("up", "test", "runs", "approvals", "doctor", "tools", "tokens", "journal", "support_desk")
-KNOWN = {"export", "mkdir", "touch", "python3", "celery", "uvicorn"}
+OURS = ("up", "worker", "test", "runs", "approvals", "doctor", "tools", "tokens", "journal", "support_desk")
+KNOWN = {"export", "mkdir", "touch", "python3", "celery", "uvicorn", "curl"}
 _INLINE = re.compile(r"`(?:python3 )?manage\.py ([^`…]+)`")
 
 
@@ -70,6 +75,30 @@ def test_a_shell_line_can_be_typed(words: list[str]) -> None:
         takes(celery.commands[words[3]], words[4:])
     elif words[0] == "uvicorn":
         takes(uvicorn, words[1:])
+    elif words[0] == "curl":
+        asks_the_api(words)
+
+
+@cache
+def api() -> dict[str, Any]:
+    """The schema of the API, as it is served."""
+    made: dict[str, Any] = json.loads(json.dumps(SchemaGenerator().get_schema(public=True)))
+    return made
+
+
+def asks_the_api(words: list[str]) -> None:
+    """Whether the address is one of the API's, and query and body are what it takes."""
+    address = urlsplit(words[-1].replace("$API", "/api/v1"))
+    patterns = {path: re.sub(r"\\{\w+\\}", "[^/]+", re.escape(path)) for path in api()["paths"]}
+    (path,) = (path for path, pattern in patterns.items() if re.fullmatch(pattern, address.path))
+    body = words[words.index("--json") + 1] if "--json" in words else None
+    operation = api()["paths"][path]["get" if body is None else "post"]
+    takes_in_query = {each["name"] for each in operation.get("parameters", []) if each["in"] == "query"}
+    assert set(parse_qs(address.query)) <= takes_in_query
+    if body is not None:
+        schema = operation["requestBody"]["content"]["application/json"]["schema"]
+        example = json.loads(body.replace("run_…", "run_0"))
+        jsonschema.validate(example, {**schema, "components": api()["components"]})
 
 
 def takes(command: object, words: list[str]) -> None:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from ops.doctor import Finding, examine
+from ops.launch.processes import ChildProcess
 from runs import services
+from runs.crew import workers
 from runs.models import Errand, Run, Worker
 from runs.services import MAX_CRASHES
 from tests.flows.conftest import Crew, Stage, assert_whole, state_of
@@ -141,3 +145,42 @@ def test_the_run_outlives_its_own_worker_while_an_errand_is_under_way(
     crew.start(1, queues=TURNS)
     until(lambda: state_of(run) == "succeeded", 30)
     assert (assert_whole(run).crashes, len(world.happened("asked to carve a"))) == (0, 1)
+
+
+def test_a_worker_of_a_queue_of_its_own_is_started_with_the_command_that_people_are_told(
+    crew: Crew, stage: Stage, until: Until, story_env: dict[str, str], tmp_path: Path
+) -> None:
+    """As one that alone holds the credentials for payments."""
+    crew.start(1, queues=TURNS)
+    tool_workers(crew, until)
+    run = stage.start(act("look", "a"), act("pay", "b"), act("look", "c"))
+    until(lambda: state_of(run) == "waiting")
+    found = on_queue("payments")
+    assert "no worker listens on queue payments and none ever did; 1 tool call waits" in found.what
+    assert found.cure == f"Start one: {workers.how_to_start('payments')}"
+
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # as in the project's environment
+    pasted = ["sh", "-c", f"exec {workers.how_to_start('payments')}"]
+    log = tmp_path / "logs" / "payments.log"
+    payments = ChildProcess("payments", pasted, log=log, env={**story_env, "PATH": path}).start()
+    try:
+        until(lambda: state_of(run) == "succeeded" or not payments.alive(), 60)
+        assert assert_whole(run).output == ["a", "b", "c"], payments.last_words()
+        (paid,) = world.happened("pay b")
+        row = Worker.objects.get(pid=paid["pid"])
+        assert (row.queues, row.pool) == ("payments", "prefork")
+        assert "payments has a worker" in on_queue("payments").what
+        payments.send(signal.SIGTERM)
+        until(lambda: not payments.alive(), 30, "it does not end")
+        assert payments.exit_code == 0
+    finally:
+        payments.kill()
+    after = stage.start(act("pay", "d"))
+    until(lambda: state_of(after) == "waiting")
+    assert f"since {Worker.objects.get(pk=row.pk).beat_at:%Y-%m-%d %H:%M:%S} UTC" in on_queue("payments").what
+
+
+def on_queue(name: str) -> Finding:
+    """What the doctor says about that queue."""
+    (found,) = [each for each in examine() if each.subject == "workers" and f"queue {name} " in each.what]
+    return found

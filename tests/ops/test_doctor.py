@@ -18,8 +18,9 @@ from runs import engine, services, workflow
 from runs.clock import db_now
 from runs.context import Run
 from runs.crew import workers
+from runs.models import Errand, Worker
 from runs.models import Run as RunRow
-from runs.models import Worker
+from tools import registry
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -114,11 +115,43 @@ def test_code_that_has_changed() -> None:
     assert "runs check" in found[0].cure
 
 
-def test_a_queue_that_nobody_takes() -> None:
+def queue(name: str) -> Finding:
+    (found,) = [each for each in about("workers") if f"queue {name} " in each.what]
+    return found
+
+
+def test_a_queue_of_runs_that_nobody_takes() -> None:
+    assert queue("runs").level is Level.OK
     Worker.objects.all().delete()
-    assert about("workers")[0].level is Level.WARNING
+    assert queue("runs").level is Level.WARNING and "; nothing waits for one" in queue("runs").what
     services.start_run("d.nap", {}, actor="user:omar")
-    assert about("workers")[0].level is Level.BAD
+    found = queue("runs")
+    assert (found.level, found.cure) == (Level.BAD, "Start one: python3 manage.py worker runs")
+    assert "and none ever did; 1 run waits for one" in found.what
+
+
+def test_a_queue_of_tools_that_nobody_takes() -> None:
+    """Asked of the tools that are declared, and of the calls that wait."""
+    with registry.scratch():
+
+        @registry.tool(effect="read", queue="payments")
+        def balance() -> int:
+            return 3
+
+        assert queue("payments").level is Level.WARNING
+    assert not [each for each in about("workers") if "payments" in each.what]
+    now = db_now()
+    Errand.objects.create(
+        id="call_1", run_id="run_1", step_id="stp_1", queue="payments", timeout=1, created_at=now
+    )
+    found = queue("payments")
+    assert (found.level, found.cure) == (Level.BAD, "Start one: python3 manage.py worker payments")
+    assert "1 tool call waits for one" in found.what
+    long_ago = now - 4 * workers.SILENT_AFTER
+    Worker.objects.update(queues="payments,runs", beat_at=long_ago)
+    assert f"since {long_ago:%Y-%m-%d %H:%M:%S} UTC" in queue("payments").what
+    Worker.objects.update(beat_at=now)
+    assert (queue("payments").level, queue("payments").cure) == (Level.OK, "")
 
 
 def test_caretakers_that_do_not_come() -> None:

@@ -493,7 +493,7 @@ def test_the_page_says_that_nobody_listens(run_of: Starter) -> None:
     ada = User.objects.create_superuser("ada", password="x")
     status = queries.run_detail(run.pk, ada).status
     assert status.what == "for a worker, but no worker listens on queue tools"
-    assert "celery -A config.celery worker --queues tools --pool prefork" in status.on
+    assert status.on.endswith(": python3 manage.py worker tools")
     assert status.alarm and status.since == Errand.objects.get().created_at
     now = db_now()
     values = {"host": "elsewhere", "pid": 1, "process_started": "1", "pool": "prefork", "started_at": now}

@@ -236,7 +236,7 @@ class TestRunPage:
 
     def test_a_queued_run_without_workers_says_how_to_start_one(self, olga: Client) -> None:
         run = a_run(advance=False)
-        assert "celery -A config worker -Q runs" in text_of(olga, page_of(run))
+        assert "python3 manage.py worker runs" in text_of(olga, page_of(run))
         now = db_now()
         Worker.objects.create(
             id="wrk_1", host="h", pid=1, process_started="1", queues="runs", pool="threads",

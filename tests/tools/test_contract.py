@@ -121,6 +121,8 @@ class TestDeclaration:
             ({"effect": "write", "timeout": float("inf")}, "seconds above 0"),
             ({"effect": "write", "version": 0}, "1 or more"),
             ({"effect": "write", "name": "Refund it"}, "cannot be a tool's name"),
+            ({"effect": "write", "queue": "pay ments"}, "cannot run on queue 'pay ments'"),
+            ({"effect": "write", "queue": "p" * 41}, "at most 40 of them"),
             ({"effect": "irreversible", "reversibility": "full"}, "declare it as a write"),
         ],
     )
@@ -259,7 +261,7 @@ class TestInvoke:
         def count() -> int:
             return "many"  # type: ignore[return-value]
 
-        with pytest.raises(InvalidOutput, match="the value: should be a valid integer"):
+        with pytest.raises(InvalidOutput, match="the value: should be a whole number"):
             Tool(count, effect="read").invoke({}, "")
         with pytest.raises(InvalidOutput, match="payment is missing"):
             declared().as_result({"amount": "1.00"})

@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import shlex
 import sys
 import time
 import urllib.error
@@ -24,8 +25,10 @@ from ops.launch.broker import Broker, NoBroker
 from ops.launch.processes import NotReady
 from ops.launch.supervisor import GaveUp, Supervisor
 from ops.launch.workers import BeatProcess, WebProcess, WorkerProcess
+from runs.crew import workers
 
 THREADS = 8
+TURNS, TOOLS = ["runs", "agents", "caretakers"], ["tools"]  # queues of the two workers
 #: Seconds that web, workers and clock together may take to become ready.
 PATIENCE = 120
 
@@ -101,8 +104,8 @@ class Command(BaseCommand):
     def _children(self, env: dict[str, str], port: int) -> list[WebProcess | WorkerProcess | BeatProcess]:
         return [
             WebProcess(env, port),
-            WorkerProcess(env, ["runs", "agents", "caretakers"], THREADS),
-            WorkerProcess(env, ["tools"], 1, "prefork", name="tools-worker"),
+            WorkerProcess(env, TURNS, THREADS),
+            WorkerProcess(env, TOOLS, 1, "prefork", name="tools-worker"),
             BeatProcess(env),
         ]
 
@@ -169,9 +172,20 @@ class Command(BaseCommand):
             )
         if not people:
             self._say("  Make the first person: python3 manage.py createsuperuser")
+        self._point_out_queues()
         self._say(
             f"\nLogs: {settings.HOLDPOINT_DATA / 'logs'}. Ctrl-C ends it all; what waits goes on next time."
         )
+
+    def _point_out_queues(self) -> None:
+        """Queues of the installed apps that are for workers elsewhere."""
+        place = os.environ.get("HOLDPOINT_DATA")
+        where = f"HOLDPOINT_DATA={shlex.quote(place)} " if place else ""
+        for queue in sorted(health.queues() - {*TURNS, *TOOLS}):
+            start = f"{where}{workers.how_to_start(queue)}"
+            if not workers.anyone_listens_to(queue):
+                self._say(f"\nNo worker listens on queue {queue}; start one: {start}")
+        connections.close_all()
 
     @contextmanager
     def _step(self, doing: str) -> Iterator[None]:
