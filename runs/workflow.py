@@ -6,13 +6,15 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import cached_property
 from typing import Any, TypeVar, get_type_hints
 
 from django.utils.module_loading import autodiscover_modules
 from pydantic import TypeAdapter, ValidationError
 
 from tools.canonical import in_kept_order, normalise
-from tools.signature import adapter_of
+from tools.contract import QUEUE
+from tools.signature import adapter_of, plain
 
 Fn = TypeVar("Fn", bound=Callable[..., Any])
 
@@ -95,11 +97,11 @@ class Workflow:
     @property
     def input_schema(self) -> dict[str, Any]:
         """The JSON Schema of its input."""
-        return TypeAdapter(self.input_type).json_schema()
+        return self._input.json_schema()
 
     def check_input(self, value: Any) -> Any:
         """The input as it is recorded: JSON that fits the schema, defaults filled in. Raises InvalidInput."""
-        adapter = adapter_of(self.input_type)
+        adapter = self._input
         try:
             written = adapter.dump_python(adapter.validate_python(value), mode="json")
             return in_kept_order(normalise(written))
@@ -110,15 +112,15 @@ class Workflow:
 
     def read_input(self, recorded: Any) -> Any:
         """The recorded input as the typed value that the function takes."""
-        return TypeAdapter(self.input_type).validate_python(recorded)
+        return self._input.validate_python(recorded)
 
     def read_output(self, recorded: Any) -> Any:
         """The recorded output as the typed value that the function returned."""
-        return TypeAdapter(self.output_type).validate_python(recorded)
+        return self._output.validate_python(recorded)
 
     def write_output(self, value: Any) -> Any:
         """What the function returned, as JSON that fits its annotation. Raises InvalidOutput."""
-        adapter = adapter_of(self.output_type)
+        adapter = self._output
         try:
             written = adapter.dump_python(adapter.validate_python(value), mode="json")
             return in_kept_order(normalise(written))
@@ -127,10 +129,18 @@ class Workflow:
         except ValueError as error:  # NotJson, and whatever pydantic cannot write
             raise InvalidOutput(self.name, [str(error)]) from None
 
+    @cached_property
+    def _input(self) -> TypeAdapter[Any]:
+        return adapter_of(self.input_type)
+
+    @cached_property
+    def _output(self) -> TypeAdapter[Any]:
+        return adapter_of(self.output_type)
+
 
 def _problem(item: Any) -> str:
     place = ".".join(str(part) for part in item["loc"]) or "the whole"
-    return f"{place}: {item['msg']}"
+    return f"{place}: {plain(item['type'], item['msg'])}"
 
 
 _registry: dict[tuple[str, int], Workflow] = {}
@@ -163,6 +173,8 @@ def workflow(
     version, and TypeError when the parameters or their annotations are missing.
     """
 
+    if not QUEUE.fullmatch(queue):
+        raise ValueError(f"Workflow {name}: {queue!r} cannot be a queue; use a to z, 0 to 9, _, . and -.")
     _check_limits(name, at_most, at_most_per_key, limit_key)
 
     def register(function: Fn) -> Fn:

@@ -135,7 +135,7 @@ def _write_postgresql(fence: Fence, writes: Sequence[Write]) -> bool:
 
 
 def execute_prepared(text: str, values: Sequence[Any]) -> tuple[Any, ...] | None:
-    """Run one statement with $1-style parameters, planned once; its first row or None.
+    """Run one statement that gives rows, with $1-style parameters, planned once; its first row or None.
 
     Django's own cursor binds on the client and plans anew each time, which doubles the price of a step.
     """
@@ -144,7 +144,7 @@ def execute_prepared(text: str, values: Sequence[Any]) -> tuple[Any, ...] | None
         connection.queries_log.append({"sql": text, "time": "0"})
     with connection.wrap_database_errors, psycopg.RawCursor(connection.connection) as cursor:
         cursor.execute(text, values, prepare=True)
-        row: tuple[Any, ...] | None = cursor.fetchone() if cursor.description else None
+        row: tuple[Any, ...] | None = cursor.fetchone()
     return row
 
 
