@@ -122,6 +122,17 @@ def test_nothing_is_done_before_the_yes_and_once_after_it(refunds: str, till: Ti
     assert till.paid == [("120.00", approval.consumed_by_key)]
 
 
+def test_a_request_of_a_branch_that_lost_is_withdrawn(pay: Tool, till: Till) -> None:
+    @workflow.workflow("test.sooner")
+    def sooner(run: Run, case: Case) -> int:
+        return run.race(run.later(pay, case.amount), run.later(run.sleep, 0))[0]
+
+    run = start_run("test.sooner", {}, actor="user:ana")
+    assert advance(run) is Outcome.ENDED
+    assert (run.output, till.paid) == (1, [])
+    assert Approval.objects.get(run=run).state == "withdrawn"
+
+
 def test_the_journal_tells_it_in_order(refunds: str, bea: User) -> None:
     run, approval = started(refunds)
     say(approval, bea)

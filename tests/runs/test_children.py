@@ -357,6 +357,27 @@ def test_cancelling_a_parent_cancels_what_its_child_restarted_as(count: str) -> 
     assert sorted(states) == ["cancelled", "succeeded"]
 
 
+def test_a_restart_leaves_out_nothing_that_is_on_record() -> None:
+    @workflow.workflow("t.again")
+    def flow(run: Run, number: int) -> None:
+        run.now()
+        run.sleep(3600)
+
+    run = start("t.again", 1)
+    advance(run)
+    del workflow._registry[("t.again", 1)]
+
+    @workflow.workflow("t.again")
+    def changed(run: Run, number: int) -> None:
+        run.restart(number + 1)
+
+    services.pause_run(run.id, actor="user:omar", reason="a deploy")
+    services.resume_run(run.id, actor="user:omar", reason="deployed")
+    advance(run)
+    assert (fresh(run).state, fresh(run).attention["code"]) == ("needs_attention", "diverged")
+    assert not RunRow.objects.filter(continued_from=run.id).exists()
+
+
 def test_only_the_main_line_restarts() -> None:
     def inside(run: Run) -> None:
         run.restart({})
