@@ -8,15 +8,11 @@ from datetime import datetime
 from typing import Any
 
 from runs.actors import plain_name
+from runs.crew.workers import how_to_start
 from runs.messages import queue_of
 from runs.models import Run, Step
 from runs.states import RunState, StepState
 from runs.waits import Wait
-
-#: Starts a worker for tools with a queue of their own.
-WORKER_OF_TOOLS = (
-    "HOLDPOINT_DATABASE_POOL=0 celery -A config.celery worker --queues {queue} --pool prefork --concurrency 1"
-)
 
 
 @dataclass(frozen=True)
@@ -93,7 +89,7 @@ def _for(what: str) -> str:
 def _nobody_on(queue: str, since: datetime) -> Status:
     return Status(
         f"for a worker, but no worker listens on queue {queue}",
-        on=f"an operator, who starts one: {WORKER_OF_TOOLS.format(queue=queue)}",
+        on=f"an operator, who starts one: {how_to_start(queue)}",
         since=since,
         then="it goes on by itself once a worker is there",
         alarm=True,
@@ -133,7 +129,7 @@ def _queued(run: Run, since: datetime, worker_listens: bool) -> Status:
         return Status("and ready to go on", on=f"the next free worker of queue {queue}", since=since)
     return Status(
         f"and ready, but no worker takes runs from queue {queue}",
-        on=f"an operator, who starts one: celery -A config worker -Q {queue}",
+        on=f"an operator, who starts one: {how_to_start(queue)}",
         since=since,
         then="it goes on by itself once a worker is there",
         alarm=True,
