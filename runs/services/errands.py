@@ -87,7 +87,7 @@ def _is_being_given_up(run: Run, errand: Errand) -> bool:
 
 def answer_errand(call_id: str, worker: str, outcome: Outcome) -> bool:
     """Record what came of the errand and wake its run; False when it was given up or given to another: such
-    an answer is late, is noted, and changes nothing.
+    an answer is late, is noted, and changes nothing. Safe to try again when nobody knows what came of a try.
     """
     with own_transaction(), acting_as(f"worker:{worker}"):
         errand = Errand.objects.get(pk=call_id)
@@ -96,6 +96,8 @@ def answer_errand(call_id: str, worker: str, outcome: Outcome) -> bool:
         mine = Errand.objects.filter(pk=call_id, lease_owner=worker, state__in=sources_of(Errand, "finish"))
         values = {"outcome": outcomes.told(outcome), "finished_at": db_now(), "wake_at": None}
         if not mine.update(state=ErrandState.DONE, **values):
+            if _was_heard(call_id, worker):
+                return True
             _note_late(run, errand, call, outcome, worker)
             return False
         if call.state == CallState.UNKNOWN:
@@ -103,6 +105,12 @@ def answer_errand(call_id: str, worker: str, outcome: Outcome) -> bool:
         else:
             wake(run)
     return True
+
+
+def _was_heard(call_id: str, worker: str) -> bool:
+    """Whether an earlier try was committed, and only the word of that was lost."""
+    heard = (ErrandState.DONE, ErrandState.READ)
+    return Errand.objects.filter(pk=call_id, lease_owner=worker, state__in=heard).exists()
 
 
 def _settle(errand: Errand, outcome: Outcome, worker: str) -> None:

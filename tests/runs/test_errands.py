@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import connection
+from django.db import OperationalError, connection
 from pydantic import BaseModel
 
 from runs import engine, journal, messages, services, timers, workflow
@@ -298,6 +298,40 @@ class TestLost:
         assert kinds(reread(run)).count("call.late") == 1
         errand.refresh_from_db()
         assert (errand.state, errand.outcome) == (ErrandState.LOST, None)
+
+    @pytest.mark.parametrize("read", [False, True])
+    def test_an_answer_whose_commit_was_not_heard_of_is_not_late(
+        self, run_of: Starter, monkeypatch: pytest.MonkeyPatch, read: bool
+    ) -> None:
+        """The database committed it, and the connection broke before it could say so: it is tried again."""
+
+        @tool(effect="write", queue=QUEUE)
+        def put(*, key: IdempotencyKey) -> str:
+            return key
+
+        run = run_of(lambda run: run.tool(put))
+        turn(run)
+        tries: list[bool] = []
+
+        def answer(*told: Any) -> bool:
+            tries.append(services.answer_errand(*told))
+            if len(tries) == 1:
+                if read:
+                    turn(run)
+                raise OperationalError("server closed the connection unexpectedly")
+            return tries[-1]
+
+        monkeypatch.setattr(performing, "answer_errand", answer)
+        monkeypatch.setattr(performing, "TRY_AGAIN", 0.0)
+        assert performing.perform(Errand.objects.get().pk, "wrk_tools")
+        assert tries == [True, True]
+        assert turn(run) is (Outcome.NOT_READY if read else Outcome.ENDED)
+        row = reread(run)
+        assert (row.state, kinds(row).count("call.late"), kinds(row).count("call.succeeded")) == (
+            "succeeded",
+            0,
+            1,
+        )
 
     def test_another_worker_cannot_answer_it(self, run_of: Starter) -> None:
         @tool(effect="read", queue=QUEUE)
