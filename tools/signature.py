@@ -97,13 +97,37 @@ def in_words(error: pydantic.ValidationError) -> list[str]:
 
 def _problem(location: tuple[int | str, ...], kind: str, message: str) -> str:
     place = ".".join(str(part) for part in location) or "the value"
-    if kind == "missing":
-        return f"{place} is missing"
-    if kind == "extra_forbidden":
-        return f"{place} is not known here"
-    for prefix in ("Input ", "Value error, ", "Assertion failed, "):
+    words = plain(kind, message)
+    return f"{place} {words}" if kind in ("missing", "extra_forbidden") else f"{place}: {words}"
+
+
+_PLAIN = {
+    "missing": "is missing",
+    "extra_forbidden": "is not known here",
+    "string_type": "should be text",
+    "int_type": "should be a whole number",
+    "int_parsing": "should be a whole number",
+    "int_from_float": "should be a whole number",
+    "float_type": "should be a number",
+    "float_parsing": "should be a number",
+    "bool_type": "should be true or false",
+    "bool_parsing": "should be true or false",
+    "list_type": "should be a list",
+    "dict_type": "should be an object",
+    "model_type": "should be an object",
+    "model_attributes_type": "should be an object",
+}
+
+
+def plain(kind: str, message: str) -> str:
+    """What pydantic found wrong, to be read after the name of the place, such as ``is missing``."""
+    if kind in _PLAIN:
+        return _PLAIN[kind]
+    if kind == "string_pattern_mismatch" and message.endswith(r"'\S'"):
+        return "should not be blank"
+    for prefix in ("Input ", "String ", "List ", "Dictionary ", "Value error, ", "Assertion failed, "):
         message = message.removeprefix(prefix)
-    return f"{place}: {message[:1].lower()}{message[1:]}"
+    return f"{message[:1].lower()}{message[1:]}".partition(" after validation")[0]
 
 
 def _refuse_kinds(function: Callable[..., Any], name: str) -> None:
