@@ -17,7 +17,7 @@ from django_celery_beat.models import (
     SolarSchedule,
 )
 from unfold.admin import ModelAdmin
-from unfold.widgets import UnfoldAdminSelectWidget
+from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget
 
 from runs import crontab, services, workflow
 from runs.access import person
@@ -61,7 +61,10 @@ class ScheduleForm(forms.ModelForm):  # type: ignore[type-arg]
 
     workflow = forms.ChoiceField(choices=_known, widget=UnfoldAdminSelectWidget)
     reason = forms.CharField(
-        max_length=2000, help_text="Why it is made or changed so; kept in its history.", strip=True
+        max_length=2000,
+        help_text="Why it is made or changed so; kept in its history.",
+        strip=True,
+        widget=UnfoldAdminTextareaWidget({"rows": 3}),
     )
 
     class Meta:
@@ -76,6 +79,7 @@ class ScheduleForm(forms.ModelForm):  # type: ignore[type-arg]
             "skip_while_running",
             "enabled",
         ]
+        widgets = {"intent": UnfoldAdminTextareaWidget({"rows": 3})}
 
     def clean(self) -> dict[str, Any]:
         """Each problem stands at its field."""

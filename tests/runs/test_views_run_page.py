@@ -111,8 +111,8 @@ class TestFailed:
         assert run.state == "failed"
         page = page_of(client, run)
         assert "Step 2, peek , failed" in page
-        assert "It tries again: step 2 (peek)." in page
-        assert "Retry it …" in page and "Fork it …" in page
+        assert "Retry: It tries again: step 2 (peek)." in page
+        assert "Retry Fork Each says first" in page
 
     def test_code_that_failed_is_named(self, client: Client, omar: User) -> None:
         page = page_of(client, begun("t.breaks", 1))
@@ -123,7 +123,7 @@ class TestFailed:
         run = begun("t.breaks", 1)
         omar.user_permissions.remove(Permission.objects.get(codename="control_run"))
         page = page_of(client, run)
-        assert "ask an operator" in page and "Retry it" not in page
+        assert "ask an operator" in page and "Each says first" not in page
 
 
 def test_a_long_run_shows_its_last_steps_and_where_it_stands(client: Client, omar: User) -> None:

@@ -93,7 +93,7 @@ class Command(BaseCommand):
         omar = next(person.username for person in people if person.role == "operators")
         reviewer = next(person.username for person in people if person.role == "reviewers")
         started = load_demo(actors.user(omar), User.objects.get(username=reviewer))
-        self._say(f"  {len(started)} cases are queued." if started else "  The demo's cases are all there.")
+        self._say(f"  Cases queued: {len(started)}." if started else "  The demo's cases are all there.")
 
     def _play(self, data: Path, tasks: Path, stage: Path | None, **options: Any) -> None:
         cases = read_cases(tasks)[: options["limit"]]
