@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import textwrap
 from collections.abc import Iterator
 from typing import Any
 
@@ -61,7 +62,17 @@ def states_of(model: Any) -> list[str]:
 
 def _section(title: str, model: Any, sentence: str) -> str:
     return "\n".join(
-        [f"## {title}", "", sentence, "", *_diagram(model), "", *_table(model), *_unused(model), ""]
+        [
+            f"## {title}",
+            "",
+            textwrap.fill(sentence, 115),
+            "",
+            *_diagram(model),
+            "",
+            *_table(model),
+            *_unused(model),
+            "",
+        ]
     )
 
 

@@ -90,7 +90,9 @@ def asks_the_api(words: list[str]) -> None:
     """Whether the address is one of the API's, and query and body are what it takes."""
     address = urlsplit(words[-1].replace("$API", "/api/v1"))
     patterns = {path: re.sub(r"\\{\w+\\}", "[^/]+", re.escape(path)) for path in api()["paths"]}
-    (path,) = (path for path, pattern in patterns.items() if re.fullmatch(pattern, address.path))
+    # An address that is spelt out goes before one with a place for an id.
+    fits = [path for path, pattern in patterns.items() if re.fullmatch(pattern, address.path)]
+    path = min(fits, key=lambda path: path.count("{"))
     body = words[words.index("--json") + 1] if "--json" in words else None
     operation = api()["paths"][path]["get" if body is None else "post"]
     takes_in_query = {each["name"] for each in operation.get("parameters", []) if each["in"] == "query"}

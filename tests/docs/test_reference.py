@@ -108,6 +108,16 @@ def test_every_code_of_attention_has_its_line(path: Path) -> None:
     assert codes == set(re.findall(r"^\| `(\w+)` \|", path.read_text(encoding="utf-8"), re.MULTILINE))
 
 
+def test_what_the_page_of_the_night_looks_for_is_written_somewhere() -> None:
+    page = (DOCS / "how-to" / "when-something-is-wrong.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (?:log|journal|`doctor`|`/healthz`): ([^|]+) \|", page, re.MULTILINE)
+    named = {word.strip(" `") for row in rows for word in re.split(r", (?=`)", row)}
+    sources = [path for app in ("runs", "approvals", "ops") for path in (ROOT / app).rglob("*.py")]
+    text = "\n".join(path.read_text(encoding="utf-8") for path in sources)
+    assert len(named) > 10
+    assert [word for word in named if word.removesuffix(" …") not in text] == []
+
+
 def test_states_are_drawn_from_the_machines() -> None:
     drawn = diagrams.PAGE.read_text(encoding="utf-8")
     assert drawn == diagrams.page(), "type python3 -m tests.docs.diagrams"

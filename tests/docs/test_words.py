@@ -18,6 +18,7 @@ UNWANTED = re.compile(
 )
 _EMOJI = re.compile("[\U0001f300-\U0001faff\u2600-\u27bf\ufe0f]")
 LONGEST_PAGE = 260  # lines
+LONGEST_LINE = 125  # characters; rows of tables may be longer
 
 
 @pytest.mark.parametrize("page", pages(), ids=name_of)
@@ -63,3 +64,9 @@ def test_the_changelog_begins_its_lines_with_a_verb() -> None:
     lines = re.findall(r"^- (\S+)", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
     assert lines
     assert [word for word in lines if not re.fullmatch(r"[A-Z][a-z]+", word)] == []
+
+
+@pytest.mark.parametrize("page", pages(), ids=name_of)
+def test_prose_is_wrapped(page: Path) -> None:
+    lines = enumerate(prose(page).splitlines(), 1)
+    assert [number for number, line in lines if len(line) > LONGEST_LINE and not line.startswith("|")] == []
