@@ -167,6 +167,8 @@ HOLDPOINT_LEASE_MARGIN = environment.whole("HOLDPOINT_LEASE_MARGIN", 10, least=1
 
 # The most runs that may wait in one queue before nobody can start another; 0: no limit.
 HOLDPOINT_QUEUE_LIMIT = environment.whole("HOLDPOINT_QUEUE_LIMIT", 0)
+# The most messages of one run that it has not taken before nobody can send it another; 0: no limit.
+HOLDPOINT_MESSAGE_LIMIT = environment.whole("HOLDPOINT_MESSAGE_LIMIT", 1000)
 # Whether a version of a workflow starts runs only once a named person has activated it.
 HOLDPOINT_ACTIVATION = environment.flag("HOLDPOINT_ACTIVATION", True)
 

@@ -45,6 +45,7 @@ _TITLES = {
     "internal": "Something went wrong here",
     "unavailable": "Not available at the moment",
     "queue_full": "The queue is full",
+    "messages_full": "The run has too many messages",
 }
 
 
@@ -185,6 +186,10 @@ def _queue_full(error: services.QueueFull, view: Any) -> Response:
     return problem(503, "queue_full", str(error), headers={"Retry-After": "10"})
 
 
+def _messages_full(error: services.TooManyMessages, view: Any) -> Response:
+    return problem(503, "messages_full", str(error), headers={"Retry-After": "10"})
+
+
 def _standing(run_id: str) -> dict[str, Any]:
     """The state that the run is in, who brought it there and when."""
     run = Run.objects.filter(pk=run_id).first()
@@ -215,6 +220,7 @@ register(NotJson, _coded(400, "not_readable"))
 register(services.NotPossible, _not_possible)
 register(services.DuplicateKey, _duplicate)
 register(services.QueueFull, _queue_full)
+register(services.TooManyMessages, _messages_full)
 register(services.NotAllowed, _coded(403, "not_allowed"))
 register(Misfit, _misfit)
 register(services.NotFound, _coded(404, "not_found"))

@@ -120,7 +120,7 @@ def _in_exit_codes() -> Iterator[None]:
         raise no(Exit.USAGE, f"{str(error).rstrip('.')}.") from error
     except services.NotPossible as error:
         raise no(_OBSTACLES.get(error.code, Exit.REFUSED), str(error)) from error
-    except (services.NotAllowed, services.QueueFull) as error:
+    except (services.NotAllowed, services.QueueFull, services.TooManyMessages) as error:
         raise no(Exit.REFUSED, str(error)) from error
 
 

@@ -21,7 +21,7 @@ from runs.services.forgetting import forget_answers
 from runs.services.forking import fork_run
 from runs.services.granting import grant
 from runs.services.lateness import overdue, point_out
-from runs.services.message import InvalidMessage, send_message
+from runs.services.message import InvalidMessage, TooManyMessages, send_message
 from runs.services.places import give_places, hand_on, line_up, places_to_fill, places_to_hand_on
 from runs.services.record import NotFound, NotPossible, append_entries, found_run, lock_run
 from runs.services.retiring import archive_run, purge_artifacts, purge_contents
@@ -56,6 +56,7 @@ __all__ = [
     "Standing",
     "TokenNotFound",
     "TokenRefused",
+    "TooManyMessages",
     "activate_version",
     "answer_errand",
     "answer_question",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.conf import settings
+
 from runs.actors import acting_as, plain_name
 from runs.clock import db_now
 from runs.journal import Entry
@@ -17,17 +19,29 @@ from runs.turns.checkpoint import own_transaction
 from runs.typed import problems
 from tools.canonical import NotJson, digest, new_id, normalise
 
-__all__ = ["InvalidMessage", "send_message"]
+__all__ = ["InvalidMessage", "TooManyMessages", "send_message"]
 
 MAX_KEY = 200
+
+
+class TooManyMessages(Exception):  # noqa: N818 - read as a sentence where it is caught
+    """The run has not taken so many messages yet that it is given no more; nothing was written."""
+
+    def __init__(self, run_id: str, limit: int) -> None:
+        super().__init__(
+            f"{run_id} has {limit} messages or more that it has not taken, and HOLDPOINT_MESSAGE_LIMIT is "
+            f"{limit}: send it again once the run has taken some, or raise the limit."
+        )
+        self.run_id, self.limit = run_id, limit
 
 
 def send_message(run_id: str, name: str, payload: Any, *, actor: str, key: str = "") -> Message:
     """Give the run the message `name` with the JSON `payload` (at most 256 KiB), from `actor`.
 
     With a `key`, sending it again gives back the first message and does nothing. Raises NotFound,
-    NotPossible when the run has ended, and InvalidMessage for a name or payload that cannot be, or that does
-    not fit the type for which the run waits.
+    NotPossible when the run has ended, InvalidMessage for a name or payload that cannot be, or that does not
+    fit the type for which the run waits, and TooManyMessages when the run has not taken as many as it may
+    have; one that it waits for is always taken.
     """
     plain = _checked(name, payload, key)
     with own_transaction(), acting_as(actor):
@@ -38,7 +52,11 @@ def send_message(run_id: str, name: str, payload: Any, *, actor: str, key: str =
         if run.ended:
             raise NotPossible(f"{how_it_stands(run)} Nobody would take the message {name}.")
         waiting = _waiting_steps(run, name)
-        _must_fit(run, name, plain, waiting)
+        there = Message.objects.filter(run=run, name=name, taken_by="").count() if waiting else 0
+        if there >= len(waiting):
+            _refuse_if_full(run)
+        else:
+            _must_fit(name, plain, waiting)
         message = Message(
             id=new_id("msg"), run=run, name=name, payload=plain, sender=actor, key=key, sent_at=db_now()
         )
@@ -69,10 +87,17 @@ def _waiting_steps(run: Run, name: str) -> list[Step]:
     return list(steps.exclude(path__contains="~"))
 
 
-def _must_fit(run: Run, name: str, payload: Any, waiting: list[Step]) -> None:
+def _refuse_if_full(run: Run) -> None:
+    """Raises TooManyMessages, for a message that no step waits for."""
+    limit = settings.HOLDPOINT_MESSAGE_LIMIT
+    untaken = Message.objects.filter(run=run, taken_by="").order_by().values("run_id")
+    # No full count: the row after which there are too many is there, or it is not.
+    if limit and untaken[limit - 1 : limit].exists():
+        raise TooManyMessages(run.id, limit)
+
+
+def _must_fit(name: str, payload: Any, waiting: list[Step]) -> None:
     """Refuse what no step that waits for it could take. With others before it nobody can know who will."""
-    if not waiting or Message.objects.filter(run=run, name=name, taken_by="").count() >= len(waiting):
-        return
     found = [problems((step.arguments or {}).get("schema") or {}, payload) for step in waiting]
     if all(found):
         raise InvalidMessage(name, found[0])

@@ -73,6 +73,14 @@ class TestStart:
         assert int(response["Retry-After"]) > 0
         assert response.json()["type"].endswith(":queue_full")
 
+    def test_too_many_messages_say_when_to_come_back(self, omar: Caller, settings: Any) -> None:
+        settings.HOLDPOINT_MESSAGE_LIMIT = 1
+        run = omar.post("runs", {"workflow": "test.looks"}).json()["id"]
+        answers = [omar.post(f"runs/{run}/messages", {"name": "go", "payload": n}) for n in range(2)]
+        assert [answer.status_code for answer in answers] == [201, 503]
+        assert int(answers[1]["Retry-After"]) > 0
+        assert answers[1].json()["type"].endswith(":messages_full")
+
 
 class TestLists:
     def test_pages_hold_every_run_once(self, omar: Caller) -> None:

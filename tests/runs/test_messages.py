@@ -249,3 +249,46 @@ class TestRefused:
 
         run = services.start_run("t.zero", {}, actor="user:ana")
         assert "a timeout must be a number of seconds above 0" in finish(run)["error"]["message"]
+
+
+class TestTooMany:
+    """A sender is refused before the table fills with what nobody takes."""
+
+    @pytest.fixture(autouse=True)
+    def few(self, settings: Any) -> None:
+        settings.HOLDPOINT_MESSAGE_LIMIT = 2
+
+    def test_that_the_run_has_not_taken(self, waiting: RunRow) -> None:
+        for number in range(2):
+            send(waiting, number, name="other")
+        before = RunRow.objects.get(pk=waiting.pk).head_seq
+        with pytest.raises(services.TooManyMessages, match="HOLDPOINT_MESSAGE_LIMIT is 2: send it again"):
+            send(waiting, 3, name="another")
+        assert Message.objects.count() == 2
+        assert RunRow.objects.get(pk=waiting.pk).head_seq == before, "nothing was written"
+
+    def test_what_the_run_waits_for_comes_through(self, waiting: RunRow) -> None:
+        for number in range(2):
+            send(waiting, number, name="other")
+        send(waiting, {"amount": 5})
+        with pytest.raises(services.TooManyMessages):
+            send(waiting, {"amount": 6})
+        assert finish(waiting) == [5, "EUR"]
+
+    def test_the_same_one_again_is_no_further_one(self, waiting: RunRow) -> None:
+        first = send(waiting, 1, name="other", key="one")
+        send(waiting, 2, name="other")
+        assert send(waiting, 1, name="other", key="one").id == first.id
+
+    def test_taking_makes_room(self, waiting: RunRow) -> None:
+        send(waiting, 1, name="other")
+        send(waiting, {"amount": 5})
+        with pytest.raises(services.TooManyMessages):
+            send(waiting, 2, name="other")
+        Message.objects.filter(name="paid").update(taken_by="stp_1")
+        send(waiting, 2, name="other")
+
+    def test_nought_is_no_limit(self, waiting: RunRow, settings: Any) -> None:
+        settings.HOLDPOINT_MESSAGE_LIMIT = 0
+        for number in range(4):
+            send(waiting, number, name="other")
