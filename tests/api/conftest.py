@@ -76,6 +76,11 @@ def _declare() -> None:
         run.artifact("letter", f"Dear {case.note}")
         return str(run.tool(look_up, case.note))
 
+    @workflow.workflow("test.keeps")
+    def keeps(run: Run, case: Case) -> None:
+        for page in range(3):
+            run.artifact("letter", f"Page {page} about {case.note}")
+
     @workflow.workflow("test.pays")
     def pays(run: Run, case: Case) -> str:
         return str(run.tool(pay, case.note))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -171,13 +172,10 @@ class TestAtMost:
     def test_more_places_after_a_deploy_are_filled(self, monkeypatch: pytest.MonkeyPatch) -> None:
         line = [start("test.two") for _ in range(5)]
         known = workflow._registry["test.two", 1]
-        changed = {**vars(known), "at_most": 4}
-        monkeypatch.setitem(workflow._registry, ("test.two", 1), workflow.Workflow(**changed))
+        monkeypatch.setitem(workflow._registry, ("test.two", 1), replace(known, at_most=4))
         assert timers.fill_places() == 1
         assert under_way(*line) == [True] * 4 + [False]
-        monkeypatch.setitem(
-            workflow._registry, ("test.two", 1), workflow.Workflow(**{**changed, "at_most": None})
-        )
+        monkeypatch.setitem(workflow._registry, ("test.two", 1), replace(known, at_most=None))
         assert timers.fill_places() == 1
         last = RunRow.objects.get(pk=line[4].pk)
         assert (last.state, last.placed) == ("queued", None)
@@ -223,7 +221,7 @@ class TestPerKey:
         line = [start("test.one_a_customer", who) for who in ("maya", "maya", "maya", "nadir", "nadir")]
         assert timers.fill_places() == 0
         known = workflow._registry["test.one_a_customer", 1]
-        changed = workflow.Workflow(**{**vars(known), "at_most_per_key": 2})
+        changed = replace(known, at_most_per_key=2)
         monkeypatch.setitem(workflow._registry, ("test.one_a_customer", 1), changed)
         assert timers.fill_places() == 2
         assert under_way(*line) == [True, True, False, True, True]

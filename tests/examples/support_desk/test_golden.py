@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from pathlib import Path
@@ -14,7 +15,6 @@ from examples.support_desk.demo_shop import DEMO_SHOP
 from runs import workflow
 from runs.replays import golden
 from runs.replays.replay import replay
-from runs.workflow import Workflow
 
 FOLDER = Path(workflows.__file__).parent / "golden"
 FILES = sorted(FOLDER.glob("*.json"))
@@ -46,7 +46,7 @@ def test_code_that_asks_for_something_else_is_found(monkeypatch: pytest.MonkeyPa
         workflows.gather(run, case)
         return workflows.pay(run, case, draft)  # type: ignore[arg-type]
 
-    made = Workflow(**{**vars(known), "function": careless})
+    made = dataclasses.replace(known, function=careless)
     monkeypatch.setitem(workflow._registry, ("support.refund", 1), made)
     parted = replay(golden.read(FOLDER / "large-refund.json")).divergence
     assert parted and (parted.path, parted.recorded.what) == ("5", "agent refund-analyst")
