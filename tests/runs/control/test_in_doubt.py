@@ -75,6 +75,11 @@ def world() -> list[str]:
     def race(run: Run, case: dict[str, Any]) -> Any:
         return run.race(run.later(put), run.later(look))[1]
 
+    @workflow.workflow("d.goes_on_after")
+    def after(run: Run, case: dict[str, Any]) -> Any:
+        run.race(run.later(put), run.later(look))
+        run.sleep(3600)
+
     @workflow.workflow("d.gather")
     def gather(run: Run, case: dict[str, Any]) -> Any:
         return run.gather(run.later(put), run.later(refuse))
@@ -235,6 +240,14 @@ class TestAroundIt:
         assert [call.state for call in ToolCall.objects.order_by("attempt")] == ["unknown", "cancelled"]
         assert run.steps.get(name="d_far").state == "unknown"
         assert run.journal.latest("seq").sentence.endswith(ONE_UNKNOWN)
+
+    def test_what_lost_is_not_tried_again_while_its_run_goes_on(self, world: list[str]) -> None:
+        run = start("d.goes_on_after")
+        turn(run)
+        assert run.state == "waiting"
+        step, wakes = settled(run, "did_not_happen"), run.wakes
+        run.refresh_from_db()
+        assert (step.state, run.state, run.wakes) == ("cancelled", "waiting", wakes), "nobody waits for it"
 
     def test_nothing_is_said_where_everything_is_known(self, nap: str) -> None:
         run = start(nap)
