@@ -137,12 +137,12 @@ def _listening(queue: str, runs: int, calls: int) -> Finding:
 
 def _caretakers() -> Iterator[Finding]:
     now = db_now()
-    last = Worker.objects.filter(stopped_at=None).aggregate(last=Max("beat_at"))["last"]
-    seen = (
-        f"their last round began {(now - last).total_seconds():.0f} s ago"
-        if last
-        else "no round was ever begun"
-    )
+    # A worker beats right before each round, in one thread: its heartbeat tells of the round before as well.
+    last = Worker.objects.aggregate(last=Max("beat_at"))["last"]
+    seen = "no round was ever begun"
+    if last is not None:
+        ago = f"{(now - last).total_seconds():.0f} s ago"
+        seen = f"their last round began at {last:%Y-%m-%d %H:%M:%S} UTC, {ago}"
     cure = f"Start a worker: {workers.how_to_start('runs')}; each makes rounds beside its work."
     due = Run.objects.filter(
         state__in=[RunState.QUEUED, RunState.WAITING, RunState.CANCELLING], wake_at__lt=now - LATE

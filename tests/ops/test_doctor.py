@@ -157,7 +157,11 @@ def test_a_queue_of_tools_that_nobody_takes() -> None:
 def test_caretakers_that_do_not_come() -> None:
     run = start()
     Worker.objects.update(beat_at=F("beat_at") - 4 * workers.SILENT_AFTER)
-    assert about("caretakers")[0].level is Level.WARNING
+    late = about("caretakers")[0]
+    last = Worker.objects.get().beat_at
+    assert (late.level, f"began at {last:%Y-%m-%d %H:%M:%S} UTC, " in late.what) == (Level.WARNING, True)
+    Worker.objects.update(stopped_at=last)
+    assert "their last round began at" in about("caretakers")[0].what
     RunRow.objects.filter(pk=run.id).update(wake_at=db_now() - 2 * doctor.LATE)
     assert about("caretakers")[0].level is Level.BAD
     Worker.objects.update(beat_at=db_now())
