@@ -31,10 +31,11 @@ WHOLE = 300_000
 
 
 @register.simple_tag
-def state(name: str) -> SafeString:
-    """A state as word, shape and colour."""
+def state(name: str, word: str = "") -> SafeString:
+    """A state as word, shape and colour; `word` where the page has a plainer one."""
     look = look_of(name)
-    return format_html('<span class="state tone-{}">{}{}</span>', look.tone, shape(look.shape), look.word)
+    said = word or look.word
+    return format_html('<span class="state tone-{}">{}{}</span>', look.tone, shape(look.shape), said)
 
 
 @register.simple_tag
@@ -141,6 +142,12 @@ def waits_for(run: Run, waits: dict[str, list[Wait]]) -> Wait | None:
 def left(until: datetime) -> str:
     """How long there is until a deadline."""
     return spans.left((until - timezone.now()).total_seconds())
+
+
+@register.filter
+def ahead(at: datetime | None) -> bool:
+    """Whether a moment is still to come."""
+    return at is not None and at > timezone.now()
 
 
 @register.filter

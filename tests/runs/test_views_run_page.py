@@ -16,7 +16,7 @@ from runs import engine, services, workflow
 from runs.context import Run
 from runs.models import Run as RunRow
 from runs.models import WorkflowVersion
-from runs.templatetags.screens import moment
+from runs.templatetags.screens import ahead, moment
 from tools import registry
 from tools.failures import Refused
 
@@ -145,6 +145,25 @@ def test_a_time_of_another_day_has_its_date(omar: User) -> None:
     assert f">{run.created_at:%H:%M:%S}<" in moment(run.created_at, "clock")
     yesterday = run.created_at - timedelta(days=1)
     assert f">{yesterday:%Y-%m-%d %H:%M:%S}<" in moment(yesterday, "clock")
+
+
+def test_a_moment_that_has_passed_is_not_ahead(omar: User) -> None:
+    run = begun("t.looks", ["attic"])
+    assert not ahead(run.created_at) and not ahead(None)
+    assert ahead(run.created_at + timedelta(days=1))
+
+
+def test_a_question_says_whether_it_was_answered(client: Client, omar: User) -> None:
+    @workflow.workflow("t.asks")
+    def asks(run: Run, case: int) -> str:
+        return str(run.ask("Which account?", to="user:omar"))
+
+    run = begun("t.asks", 1)
+    omar.user_permissions.add(Permission.objects.get(codename="answer_question"))
+    address = reverse("runs:question", args=[run.id, run.steps.get().id])
+    assert "Waiting for an answer" in text_of(client, address)
+    assert client.post(address, {"field-answer": "main"}).status_code == 303
+    assert "? Answered" in text_of(client, address)
 
 
 class TestControl:
