@@ -17,7 +17,7 @@ from unfold.admin import ModelAdmin
 from approvals import rulebook
 from approvals.models import Approval, Decision, Policy
 from runs import actors
-from tools.window import History, Window
+from tools.window import History, OfTheNewest, Window
 
 
 def _shown(value: Any) -> SafeString:
@@ -29,10 +29,17 @@ class ApprovalAdmin(History, Window):
     """What people were asked, and what became of it."""
 
     list_display = ["id", "title", "state", "risk", "policy", "expires_at", "decided_by"]
-    list_filter = ["state", "risk", "effect", "tool", "workflow", "group"]
-    search_fields = ["id", "run__id", "step_id", "title", "digest"]
+    list_filter = [
+        "state",
+        "risk",
+        "effect",
+        ("tool", OfTheNewest),
+        ("workflow", OfTheNewest),
+        "group",
+        "created_at",
+    ]
+    search_fields = ["id__exact", "run__id__exact", "step_id__exact", "title", "digest__exact"]
     list_select_related = ["group"]
-    date_hierarchy = "created_at"
     exclude = ["arguments", "preview", "evidence", "facts"]
     readonly_fields = ["arguments_shown", "preview_shown", "evidence_shown", "facts_shown"]
 
@@ -59,8 +66,9 @@ class DecisionAdmin(Window):
 
     list_display = ["id", "actor", "verdict", "approval", "reason_code", "seconds", "created_at"]
     list_filter = ["verdict", "reason_code"]
-    search_fields = ["id", "actor", "approval__id", "reason"]
+    search_fields = ["id__exact", "actor", "approval__id__exact", "reason"]
     list_select_related = ["approval"]
+    ordering = ["-id"]
 
 
 class PolicyForm(forms.ModelForm):  # type: ignore[type-arg]

@@ -16,6 +16,7 @@ from approvals.refusals import NotFound, Outcome, outcome_of
 from approvals.states import ApprovalState, Verdict
 from runs import actors
 from runs.clock import db_now
+from tools.counting import MOST
 from tools.effects import Risk
 
 if TYPE_CHECKING:
@@ -84,10 +85,16 @@ def open_approvals() -> ApprovalQuerySet:
     )
 
 
+def workflows_that_ask() -> list[str]:
+    """The workflows of the open approvals; of very many, those of the first to be due."""
+    soonest = Approval.objects.pending().order_by("expires_at", "id").values_list("workflow", flat=True)
+    return sorted(set(soonest[:MOST]))
+
+
 def queue_for(person: User | AnonymousUser) -> ApprovalQuerySet:
     """The open approvals that `person` may decide and has not yet decided, most urgent first.
 
-    ``queue_for(person).count()`` is the number on the badge. The same rule as ``authority.objection``.
+    The number on the badge counts these. The same rule as ``authority.objection``.
     """
     if not person.is_active or not person.has_perm(authority.DECIDE):
         return open_approvals().none()

@@ -11,6 +11,7 @@ from django.db.models import Q
 
 from approvals import authority, queries
 from approvals.models import Approval, ApprovalQuerySet
+from tools.counting import Count, up_to
 from tools.effects import Risk
 
 if TYPE_CHECKING:
@@ -71,9 +72,9 @@ class Queue:
     """One look at the queue. `total` counts all rows that fit, `mine` and `all` those of the two views."""
 
     rows: list[Approval]
-    total: int
-    mine: int
-    all: int
+    total: Count
+    mine: Count
+    all: Count
     workflows: list[str]
 
     @property
@@ -95,10 +96,10 @@ def look(wanted: QueueFilter, viewer: User) -> Queue:
     rows = list(fitting.prefetch_related("decisions")[: SHOWN + 1])
     return Queue(
         rows=rows[:SHOWN],
-        total=len(rows) if len(rows) <= SHOWN else fitting.count(),
-        mine=mine.count(),
-        all=everything.count(),
-        workflows=sorted(set(everything.order_by().values_list("workflow", flat=True))),
+        total=Count(len(rows)) if len(rows) <= SHOWN else up_to(fitting),
+        mine=up_to(mine),
+        all=up_to(everything),
+        workflows=queries.workflows_that_ask(),
     )
 
 

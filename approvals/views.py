@@ -24,6 +24,7 @@ from approvals.refusals import (
 )
 from runs.access import page, person, see_other
 from runs.questions import questions_for
+from tools.counting import up_to
 from tools.effects import Risk
 
 SEE = "approvals.view_approval"
@@ -55,7 +56,7 @@ def queue(request: HttpRequest) -> HttpResponse:
         context |= _detail(request, shown, wanted)
     context |= {"is_chosen": bool(chosen), "just_decided": _just_decided(request)}
     asked = questions_for(viewer)
-    context |= {"questions": list(asked[:QUESTIONS_SHOWN]), "questions_total": asked.count()}
+    context |= {"questions": list(asked[:QUESTIONS_SHOWN]), "questions_total": up_to(asked)}
     return render(request, "approvals/queue.html", context)
 
 

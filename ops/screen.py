@@ -14,6 +14,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from approvals import queries
 from tools import registry
+from tools.counting import Count, up_to
 
 THEME_COOKIE = "theme"
 THEMES = ("light", "dark")
@@ -43,10 +44,10 @@ def environment() -> str:
     return "Demo installation with tools of your own: what they send is real."
 
 
-def _waiting_for(request: HttpRequest) -> int:
+def _waiting_for(request: HttpRequest) -> Count:
     if not request.user.is_authenticated:
-        return 0
-    return queries.queue_for(request.user).count()
+        return Count(0)
+    return up_to(queries.queue_for(request.user))
 
 
 @require_safe

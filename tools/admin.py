@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.contrib import admin
 
 from tools.models import ToolCall
-from tools.window import Window
+from tools.window import OfTheNewest, Window
 
 
 @admin.register(ToolCall)
@@ -13,8 +13,8 @@ class ToolCallAdmin(Window):
     """Every column of every tool call, read only."""
 
     list_display = ["id", "tool", "effect", "state", "attempt", "run_id", "started_at", "finished_at"]
-    list_filter = ["state", "effect", "tool"]
-    search_fields = ["id", "run_id", "step_id", "key"]
-    search_help_text = "An id of a call, run or step, or an idempotency key"
-    ordering = ["-started_at"]
+    list_filter = ["state", "effect", ("tool", OfTheNewest)]
+    search_fields = ["id__exact", "run_id__exact", "step_id__exact"]
+    search_help_text = "The id of a call, or of its run or step"
+    ordering = ["-id"]
     readonly_fields = [field.name for field in ToolCall._meta.fields]

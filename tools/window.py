@@ -4,11 +4,40 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.contrib.admin import AllValuesFieldListFilter, ShowFacets
 from django.core.exceptions import PermissionDenied
+from django.core.paginator import Paginator
 from django.db.models import Model
 from django.http import HttpRequest, HttpResponse
+from django.utils.functional import cached_property
 from simple_history.admin import SimpleHistoryAdmin
 from unfold.admin import ModelAdmin
+
+from tools.counting import Count, up_to
+
+#: Of so many rows the filters show what can be chosen.
+NEWEST = 1_000
+
+
+class Pages(Paginator):  # type: ignore[type-arg]
+    """The first pages of many rows: a big table is neither counted nor leafed through to its end."""
+
+    @cached_property
+    def count(self) -> Count:
+        """How many rows there are to leaf through."""
+        return up_to(self.object_list)  # type: ignore[arg-type]
+
+
+class OfTheNewest(AllValuesFieldListFilter):
+    """A filter that offers what the newest rows hold: a big table is not searched for all its values."""
+
+    def __init__(
+        self, field: Any, request: HttpRequest, params: Any, model: Any, model_admin: Any, field_path: str
+    ) -> None:
+        super().__init__(field, request, params, model, model_admin, field_path)
+        newest = model_admin.get_queryset(request).order_by("-pk").values_list(field.name, flat=True)
+        offered = sorted({str(value) for value in (*newest[:NEWEST], *(self.lookup_val or ()))})
+        self.lookup_choices = offered  # type: ignore[assignment]
 
 
 class Window(ModelAdmin):
@@ -17,6 +46,8 @@ class Window(ModelAdmin):
     actions = None
     list_per_page = 50
     show_full_result_count = False
+    show_facets = ShowFacets.NEVER
+    paginator = Pages
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False

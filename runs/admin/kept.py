@@ -6,6 +6,7 @@ from django.contrib import admin
 
 from runs.admin.window import Classed
 from runs.models import Anchor, Artifact, Blob, Errand, KeptAnswer, Message
+from tools.window import OfTheNewest
 
 
 @admin.register(Message)
@@ -14,7 +15,7 @@ class MessageAdmin(Classed):
 
     list_display = ["id", "run_id", "name", "sender", "sent_at", "taken_at"]
     search_fields = ["id", "run__id", "name", "key"]
-    ordering = ["-sent_at"]
+    ordering = ["-id"]
     technical = ["payload"]
 
 
@@ -24,7 +25,7 @@ class ArtifactAdmin(Classed):
 
     list_display = ["id", "run_id", "name", "version", "media_type", "size", "created_at"]
     search_fields = ["id", "run__id", "name", "digest"]
-    ordering = ["-created_at"]
+    ordering = ["-id"]
 
 
 @admin.register(Blob)
@@ -32,8 +33,8 @@ class BlobAdmin(Classed):
     """What is kept by its digest, without what is in it."""
 
     list_display = ["digest", "size", "created_at"]
-    search_fields = ["digest"]
-    ordering = ["-created_at"]
+    search_fields = ["digest__exact"]
+    ordering = ["digest"]
     technical = ["content"]
 
 
@@ -42,9 +43,9 @@ class ErrandAdmin(Classed):
     """Every tool call that runs on another queue than its run."""
 
     list_display = ["id", "run_id", "queue", "state", "lease_owner", "lease_until", "created_at"]
-    list_filter = ["state", "queue"]
+    list_filter = ["state", ("queue", OfTheNewest)]
     search_fields = ["id", "run_id", "step_id"]
-    ordering = ["-created_at"]
+    ordering = ["-id"]
     technical = ["outcome"]
 
 

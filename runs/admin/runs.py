@@ -18,7 +18,7 @@ from runs.admin.window import Classed
 from runs.models import JournalEntry, Run, Step, Token, Worker
 from runs.views import control
 from tools.preview import plain_text
-from tools.window import History, Window
+from tools.window import History, OfTheNewest, Window
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -46,10 +46,9 @@ class RunAdmin(History, Classed):
 
     actions = ["pause_runs", "resume_runs", "cancel_runs", "retry_runs"]  # type: ignore[assignment]
     list_display = ["id", "workflow", "state", "intent", "requester", "created_at", "finished_at"]
-    list_filter = ["state", "workflow"]
-    search_fields = ["id", "intent"]
+    list_filter = ["state", ("workflow", OfTheNewest), "created_at"]
+    search_fields = ["id__exact", "intent"]
     search_help_text = "An id, or words of what it is for"
-    date_hierarchy = "created_at"
     ordering = ["-created_at"]
     technical = ["input", "output", "head_hash"]
     readonly_fields = ["page", "latest_lines", "steps_so_far", "input_shown", "output_shown"]
@@ -105,9 +104,10 @@ class StepAdmin(History, Classed):
     """Every recorded act."""
 
     list_display = ["id", "run_id", "path", "kind", "name", "state", "attempt", "started_at", "finished_at"]
-    list_filter = ["state", "kind", "effect"]
-    search_fields = ["id", "run__id", "name", "key"]
-    ordering = ["-started_at"]
+    list_filter = ["state", ("kind", OfTheNewest), ("effect", OfTheNewest)]
+    search_fields = ["id__exact", "run__id__exact"]
+    search_help_text = "The id of a step or of its run"
+    ordering = ["-id"]  # as they were begun
     technical = ["arguments", "result", "error"]
     readonly_fields = ["arguments_shown", "result_shown", "error_shown"]
 
@@ -129,8 +129,9 @@ class JournalEntryAdmin(Classed):
     """Every line of every journal."""
 
     list_display = ["run_id", "seq", "at", "actor", "kind", "sentence"]
-    list_filter = ["kind"]
-    search_fields = ["run__id", "step_id", "actor"]
+    list_filter = [("kind", OfTheNewest)]
+    search_fields = ["run__id__exact"]
+    search_help_text = "The id of a run"
     ordering = ["-id"]
     technical = ["content", "digest", "previous", "mac"]
     readonly_fields = ["content_shown", "digest_shown"]

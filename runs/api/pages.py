@@ -63,7 +63,10 @@ def _beyond(fields: Sequence[str], values: Sequence[Any], comparison: str) -> Q:
     beyond = Q(**{f"{first}__{comparison}": value})
     if len(fields) == 1:
         return beyond
-    return beyond | Q(**{first: value}) & _beyond(fields[1:], values[1:], comparison)
+    # The first half says where an index begins: an OR alone would be read from the first page on.
+    return Q(**{f"{first}__{comparison}e": value}) & (
+        beyond | Q(**{first: value}) & _beyond(fields[1:], values[1:], comparison)
+    )
 
 
 def _write(row: Model, fields: Sequence[str]) -> str:

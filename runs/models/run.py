@@ -118,6 +118,8 @@ class Run(StateModel):
         indexes = [
             models.Index(fields=["-created_at"], name="run_newest"),
             models.Index(fields=["state", "-created_at"], name="run_by_state"),
+            # The working lists, and their counts without a look at the rows.
+            models.Index(fields=["state", "-created_at"], name="run_listed", condition=Q(archived_at=None)),
             models.Index(
                 fields=["wake_at"], name="run_due", condition=Q(state__in=["queued", "waiting", "cancelling"])
             ),

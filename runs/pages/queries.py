@@ -8,19 +8,22 @@ from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from django.db.models import Count, Min, OuterRef, Q, QuerySet, Subquery, Sum
+from django.db.models import Count as CountOf
+from django.db.models import Min, OuterRef, Q, QuerySet, Subquery, Sum
 from django.db.models.fields.json import KT
 from django.db.models.functions import Coalesce
 
 from runs import actors, messages, workflow
 from runs.crew import workers
 from runs.models import Errand, ErrandState, JournalEntry, Run, Step
+from runs.pages import counts
 from runs.pages.acts import as_tree
 from runs.pages.family import Family, family_of, waits_in_family
 from runs.pages.status import Status, status_of
 from runs.services.record import found_run
 from runs.states import RunState
 from runs.waits import Wait
+from tools.counting import Count
 from tools.effects import Effect
 from tools.models import CallState, ToolCall
 
@@ -83,62 +86,64 @@ class RunList:
     """One page of runs, newest first, and the counts of all states under the same filters."""
 
     runs: list[Run]
-    counts: list[tuple[RunState, int]]
-    total: int
+    counts: list[tuple[RunState, Count]]
+    total: Count
     waits: dict[str, list[Wait]]
     next_before: str
     workflows: list[str]
 
     @property
-    def all_states(self) -> int:
+    def all_states(self) -> Count:
         """How many runs there are with any state."""
-        return sum(count for _, count in self.counts)
+        return sum((count for _, count in self.counts), Count())
 
 
 def run_list(wanted: RunFilter, viewer: User) -> RunList:
     """The runs that fit, a page of them; each with `steps_done`, `spent` and `problem`."""
-    any_state = _narrowed(wanted)
-    by_state = dict(any_state.order_by().values_list("state").annotate(Count("pk")))
-    counts = [(s, by_state.get(s, 0)) for s in ALWAYS_COUNTED]
-    counts += [(s, by_state[s]) for s in RunState if s in by_state and s not in ALWAYS_COUNTED]
-    rows = any_state.filter(state=wanted.state) if wanted.state else any_state
+    # What was put away is found by its id alone.
+    by_id = wanted.text.startswith("run_")
+    fits = _fits(wanted)
+    found = counts.by_state(fits, Run.objects.filter(fits) if by_id else None)
+    shown_states = [s for s in RunState if s not in ALWAYS_COUNTED and found[s]]
+    rows = Run.objects.order_by("-created_at", "-id").filter(fits)
+    rows = rows if by_id else rows.filter(archived_at=None)
+    rows = rows.filter(state=wanted.state) if wanted.state else rows
     if wanted.before:
         rows = _older_than(rows, wanted.before)
     shown = list(_with_sums(rows)[: PAGE + 1])
     page, more = shown[:PAGE], len(shown) > PAGE
     return RunList(
         runs=page,
-        counts=counts,
-        total=by_state.get(wanted.state, 0) if wanted.state else sum(by_state.values()),
+        counts=[(state, found[state]) for state in (*ALWAYS_COUNTED, *shown_states)],
+        total=found[RunState(wanted.state)] if wanted.state else sum(found.values(), Count()),
         waits=waits_in_family([run.id for run in page if run.state == RunState.WAITING], viewer),
         next_before=page[-1].id if more else "",
         workflows=sorted({known.name for known in workflow.all_workflows()}),
     )
 
 
-def _narrowed(wanted: RunFilter) -> QuerySet[Run]:
-    rows = Run.objects.order_by("-created_at", "-id")
+def _fits(wanted: RunFilter) -> Q:
+    fits = Q()
     if wanted.workflow:
-        rows = rows.filter(workflow=wanted.workflow)
+        fits &= Q(workflow=wanted.workflow)
     if wanted.requester:
-        rows = rows.filter(Q(requester=wanted.requester) | Q(requester=actors.user(wanted.requester)))
-    if not wanted.text.startswith("run_"):
-        # What was put away is found by its id alone.
-        rows = rows.filter(archived_at=None)
-    if wanted.text:
-        rows = rows.filter(Q(id=wanted.text) | Q(intent__icontains=wanted.text))
-    return rows
+        fits &= Q(requester__in=[wanted.requester, actors.user(wanted.requester)])
+    if wanted.text.startswith("run_"):
+        fits &= Q(id=wanted.text)
+    elif wanted.text:
+        fits &= Q(intent__icontains=wanted.text)
+    return fits
 
 
 def _older_than(rows: QuerySet[Run], run_id: str) -> QuerySet[Run]:
-    at = Run.objects.filter(pk=run_id).values("created_at")
-    older = Q(created_at__lt=Subquery(at)) | Q(created_at=Subquery(at), id__lt=run_id)
-    return rows.filter(older)
+    at = Subquery(Run.objects.filter(pk=run_id).values("created_at"))
+    # The first half says where an index begins; the second what of that moment is left.
+    return rows.filter(created_at__lte=at).exclude(created_at=at, id__gte=run_id)
 
 
 def _with_sums(rows: QuerySet[Run]) -> QuerySet[Run]:
     steps = Step.objects.filter(run=OuterRef("pk")).order_by().values("run")
-    done = steps.filter(finished_at__isnull=False).annotate(n=Count("pk")).values("n")
+    done = steps.filter(finished_at__isnull=False).annotate(n=CountOf("pk")).values("n")
     spent = steps.annotate(sum=Sum("cost")).values("sum")
     return rows.defer("input", "output").annotate(
         steps_done=Coalesce(Subquery(done), 0), spent=Subquery(spent), problem=KT("output__error__message")
@@ -252,9 +257,9 @@ def _totals(run: Run, calls: QuerySet[ToolCall]) -> Totals:
     )
     happened = Q(state=CallState.SUCCEEDED, effect__in=[Effect.WRITE, Effect.IRREVERSIBLE])
     made = calls.order_by().aggregate(
-        calls=Count("pk"),
-        retries=Count("pk", filter=Q(attempt__gt=1)),
-        effects=Count("pk", filter=happened),
+        calls=CountOf("pk"),
+        retries=CountOf("pk", filter=Q(attempt__gt=1)),
+        effects=CountOf("pk", filter=happened),
     )
     return Totals(
         cost=spent["cost"],
