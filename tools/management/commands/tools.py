@@ -91,7 +91,7 @@ class Command(BaseCommand):
             raise CommandError(f"{error}.", returncode=CONFLICT) from error
         except services.SettlementRefused as error:
             raise CommandError(f"{error}.", returncode=REFUSED) from error
-        self.stdout.write(f"{call.id} is settled as {call.state}; its run can go on.")
+        self.stdout.write(f"{call.id} is settled as {call.state}; a run that waits for it goes on.")
 
     def _probe(self, call_id: str, username: str) -> None:
         by = _actor(username) if username else "caretaker"
