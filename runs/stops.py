@@ -25,6 +25,11 @@ class Fenced(Stop):
     """Another worker owns the run now: this turn may write nothing more and is forgotten."""
 
 
+def named(kind: str, name: str) -> str:
+    """A step in words, such as ``tool get_order``; a kind that has no further names is said once."""
+    return kind if kind == name else f"{kind} {name}"
+
+
 class Diverged(Stop):
     """The code asks for another step than the one on record at this path, so nothing is executed.
 
@@ -97,7 +102,7 @@ class EndOfRecord(Stop):
     """
 
     def __init__(self, path: str, kind: str, name: str) -> None:
-        super().__init__(f"step {path}: {kind} {name} is not on record")
+        super().__init__(f"step {path}: {named(kind, name)} is not on record")
         self.path = path
         self.kind = kind
         self.name = name

@@ -13,6 +13,7 @@ from rest_framework.request import Request
 from runs.api.problems import Place, Refused
 from runs.states import RunState
 from tools.canonical import MAX_BYTES, parse
+from tools.signature import plain
 from tools.unknown import Outcome
 
 #: Bytes of a request; what it says must fit in MAX_BYTES as well.
@@ -87,7 +88,8 @@ def read_query(request: Request, model: type[Model]) -> Model:
 def _misfit(status: int, detail: str, error: ValidationError) -> Refused:
     found = error.errors(include_url=False, include_input=False, include_context=False)
     places = [
-        Place(place=".".join(map(str, each["loc"])) or "the whole", problem=each["msg"]) for each in found
+        Place(place=".".join(map(str, each["loc"])) or "the whole", problem=plain(each["type"], each["msg"]))
+        for each in found
     ]
     return Refused(status, "invalid", detail, places)
 

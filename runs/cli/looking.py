@@ -9,7 +9,7 @@ from typing import Any
 from runs import workflow
 from runs.cli import people, words
 from runs.cli.answers import Answers, Exit, Verb, ended_badly, no
-from runs.crew.workers import anyone_listens_to
+from runs.crew.workers import anyone_listens_to, how_to_start
 from runs.models import JournalEntry, Run, WorkflowVersion
 from runs.services import found_run
 from runs.states import RunState
@@ -83,7 +83,8 @@ def _show(answers: Answers, options: dict[str, Any]) -> None:
     entries = list(JournalEntry.objects.filter(run=run).order_by("seq"))
     told = words.described(run, technical=technical)
     told |= {"journal": [words.entry_described(entry) for entry in entries]}
-    answers.give(told, "\n".join([words.line(run), *map(words.entry_line, entries)]))
+    inside = words.contents(run) if technical else []
+    answers.give(told, "\n".join([words.line(run), *inside, *map(words.entry_line, entries)]))
 
 
 def sees_contents(options: dict[str, Any]) -> bool:
@@ -115,7 +116,7 @@ def follow(answers: Answers, run: Run, *, until_waiting: bool, technical: bool) 
         raise ended_badly(Exit.STOPPED, f"Stopped watching; {run.id} goes on.") from None
     told = words.described(run, technical=technical)
     told |= {"journal": [words.entry_described(entry) for entry in entries]}
-    answers.give(told, words.line(run))
+    answers.give(told, "\n".join([words.line(run), *(words.contents(run) if technical else [])]))
     if not run.ended:
         raise ended_badly(Exit.WAITING, f"{run.id} waits for a person.")
     if run.state != RunState.SUCCEEDED:
@@ -140,9 +141,8 @@ def _follow(answers: Answers, run: Run, until_waiting: bool) -> list[JournalEntr
 
 def _say_if_nobody_works(answers: Answers, run: Run) -> None:
     if not run.ended and not anyone_listens_to(run.queue):
-        start = f"celery -A config.celery worker --queues {run.queue}"
         said = f"No worker takes runs from the queue {run.queue}: {run.id} goes on once one is started"
-        answers.aside(f"{said}, with python3 manage.py up or {start}.")
+        answers.aside(f"{said}, with python3 manage.py up or {how_to_start(run.queue)}.")
 
 
 VERBS = [

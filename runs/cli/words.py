@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 from typing import Any
 
@@ -14,6 +15,14 @@ def line(run: Run) -> str:
     # A paused run keeps what it waits for, and yet it is the person who paused it that it waits for.
     waits = f" for {run.waiting_for}" if run.waiting_for and run.state == RunState.WAITING else ""
     return f"{run.id}  {look_of(run.state).word}{waits}  {run.workflow}  {run.intent}".rstrip()
+
+
+def contents(run: Run) -> list[str]:
+    """What the run was given and, once it has ended well, what it returned: a line each."""
+    told = [f"given     {json.dumps(run.input, ensure_ascii=False)}"]
+    if run.state == RunState.SUCCEEDED:
+        told.append(f"returned  {json.dumps(run.output, ensure_ascii=False)}")
+    return told
 
 
 def described(run: Run, *, technical: bool = False) -> dict[str, Any]:

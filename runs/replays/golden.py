@@ -45,6 +45,10 @@ def export_run(run_id: str) -> dict[str, Any]:
     }
 
 
+def _what_is_wrong(error: Exception) -> str:
+    return f"it has no {error}" if isinstance(error, KeyError) else str(error).rstrip(".")
+
+
 def as_text(history: dict[str, Any]) -> str:
     """The history as the text of a file, the same for the same history."""
     return json.dumps(history, ensure_ascii=False, indent=1, sort_keys=True) + "\n"
@@ -62,7 +66,8 @@ def read(path: Path) -> Record:
     except (ValueError, KeyError, TypeError) as error:
         if isinstance(error, NotAHistory):
             raise
-        raise NotAHistory(f"{path} is not a history that runs export wrote: {error!r}.") from error
+        said = f"{path} is not a history that runs export wrote: {_what_is_wrong(error)}."
+        raise NotAHistory(said) from error
     return Record(run, steps, blobs)
 
 

@@ -15,7 +15,7 @@ from runs.replays.report import Divergence, Report, Side, Verdict
 from runs.replays.turn import SETTLED, Record, ReplayTurn, reads_only
 from runs.services.record import found_run
 from runs.states import RunState, StepState
-from runs.stops import Diverged, EndOfRecord, NeedsAttention, Restarting
+from runs.stops import Diverged, EndOfRecord, NeedsAttention, Restarting, named
 from runs.workflow import Workflow
 
 RESTARTED = "restarted"
@@ -124,14 +124,14 @@ class _Replay:
 
     def _at_the_end_of_the_record(self, turn: ReplayTurn, end: EndOfRecord) -> str:
         step = turn.steps.get(end.path)
-        asked = f"{end.kind} {end.name}"
+        asked = named(end.kind, end.name)
         for other in self._passed_over(turn, end.path):
             raise Diverged(
-                end.path, f"nothing, and then {other.kind} {other.name} at step {other.path}", asked
+                end.path, f"nothing, and then {named(other.kind, other.name)} at step {other.path}", asked
             )
         parent = turn.steps.get(end.path.rpartition("/")[0])
         if step is None and parent is not None and parent.state in SETTLED:
-            raise Diverged(end.path, f"the end of {parent.kind} {parent.name}", asked)
+            raise Diverged(end.path, f"the end of {named(parent.kind, parent.name)}", asked)
         if step is None and self._ended_by_itself():
             raise Diverged(end.path, _recorded_end(self.run), asked, recorded_arguments=self.run.output)
         return _goes_on(end, step)
@@ -150,7 +150,7 @@ class _Replay:
     def _nothing_left_out(self, turn: ReplayTurn, ending: _Ending) -> None:
         for step in self.record.steps:
             if "/" not in step.path and step.kind != "patch" and step.path not in turn.visited:
-                recorded = f"{step.kind} {step.name}"
+                recorded = named(step.kind, step.name)
                 raise Diverged(step.path, recorded, ending.what, recorded_arguments=step.arguments)
 
     def _compare(self, ending: _Ending) -> str:
@@ -191,7 +191,7 @@ class _Replay:
             return ""
         first = recorded[0]
         if self.definition.on_cancel is None:
-            raise Diverged(first.path, f"{first.kind} {first.name}", "no clean-up at all")
+            raise Diverged(first.path, named(first.kind, first.name), "no clean-up at all")
         turn = self._turn()
         try:
             self.definition.on_cancel(Handle(turn, CLEAN_UP), self.definition.read_input(self.run.input))
@@ -202,7 +202,7 @@ class _Replay:
             return f"its clean-up fails: {type(error).__name__}: {error}"
         for step in recorded:
             if step.path.count("/") == 1 and step.path not in turn.visited:
-                raise Diverged(step.path, f"{step.kind} {step.name}", "the end of the clean-up")
+                raise Diverged(step.path, named(step.kind, step.name), "the end of the clean-up")
         return "its clean-up is done" if not self.run.ended else "it has ended, cleaned up as recorded"
 
 
@@ -227,7 +227,7 @@ def _recorded_end(run: Run) -> str:
 
 
 def _goes_on(end: EndOfRecord, step: Step | None) -> str:
-    at = f"step {end.path}, {end.kind} {end.name}"
+    at = f"step {end.path}, {named(end.kind, end.name)}"
     if step is None:
         return f"it goes on with {at}"
     if step.state == StepState.CANCELLED:

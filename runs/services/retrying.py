@@ -55,10 +55,11 @@ def plan_retry(run: Run, from_path: str = "") -> Plan:
 
 
 def _again(run: Run, plan: Plan, actor: str, why: str) -> list[Entry]:
+    # Named before they are put aside, which changes their paths.
+    what = f"{', '.join(plan.names)} again" if plan.names else "it again from where it stopped"
     put_aside(run, plan.aside, f"{run.generation}.{run.head_seq}", why)
     put_back(plan.again, why)
     hurry(plan.hurry, why)
-    what = f"{', '.join(plan.names)} again" if plan.names else "it again from where it stopped"
     content = {
         "reason": why,
         "again": [step.id for step in plan.again],

@@ -20,6 +20,7 @@ from runs.stops import (
     Stop,
     Suspend,
     Unreachable,
+    named,
 )
 from runs.turns.lanes import Lanes
 
@@ -50,13 +51,13 @@ class Recall:
         self.go_on_only_if_running()
         self.visited.add(path)
         step = self.steps.get(path)
-        asked = f"{kind} {name}"
+        asked = named(kind, name)
         if step is None:
             self._refuse_below_ended(path, asked, arguments)
             self._begin_only_if_staying()
             return None
         if (step.kind, step.name) != (kind, name):
-            raise self.stop(self._diverged(step, f"{step.kind} {step.name}", asked, arguments))
+            raise self.stop(self._diverged(step, named(step.kind, step.name), asked, arguments))
         if step.fingerprint != fingerprint:
             raise self.stop(self._diverged(step, f"{asked} with other arguments", asked, arguments))
         return step
@@ -74,7 +75,7 @@ class Recall:
             own = inner.startswith(below) and inner.removeprefix(below).isdecimal()
             if own and inner not in self.visited:
                 raise self.stop(
-                    Diverged(inner, f"{step.kind} {step.name}", f"the end of branch {branch.name}")
+                    Diverged(inner, named(step.kind, step.name), f"the end of branch {branch.name}")
                 )
 
     def _diverged(self, step: Step, recorded: str, asked: str, arguments: Any) -> Diverged:
@@ -87,7 +88,7 @@ class Recall:
             if "/" in path or "~" in path or step.kind == "patch":
                 continue  # a change that the code no longer asks about is in every run by now
             if path not in self.visited:
-                raise self.stop(Diverged(path, f"{step.kind} {step.name}", "the end of the workflow"))
+                raise self.stop(Diverged(path, named(step.kind, step.name), "the end of the workflow"))
 
     def furthest(self, below: str) -> int:
         """The number of the last act on record below `below` (empty: at the top) as the turn began."""

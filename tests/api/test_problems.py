@@ -75,6 +75,28 @@ def test_json_is_strict(omar: Caller, body: Any, said: str) -> None:
     assert not Run.objects.exists()
 
 
+@pytest.mark.parametrize(
+    ("body", "place", "said"),
+    [
+        ({"input": {}}, "workflow", "is missing"),
+        ({"workflow": 4}, "workflow", "should be text"),
+        ({"workflow": "test.looks", "speed": 3}, "speed", "is not known here"),
+        ({"workflow": "test.looks", "priority": "soon"}, "priority", "should be a whole number"),
+        ({"workflow": "test.looks", "priority": 12}, "priority", "should be less than or equal to 9"),
+        ([], "the whole", "should be an object"),
+    ],
+)
+def test_it_says_what_does_not_fit_in_plain_words(omar: Caller, body: Any, place: str, said: str) -> None:
+    assert {"place": place, "problem": said} in is_problem(omar.post("runs", body), 422)["errors"]
+
+
+def test_a_reason_of_blanks_is_none(omar: Caller) -> None:
+    body = {"verb": "pause", "runs": [], "reason": "  "}
+    told = is_problem(omar.post("runs/bulk", body), 422)["errors"]
+    assert {"place": "reason", "problem": "should not be blank"} in told
+    assert {"place": "runs", "problem": "should have at least 1 item"} in told
+
+
 @pytest.mark.parametrize("body", ["[]", "1", "null", '"x"', '{"workflow": null}', "{}"])
 def test_other_json_does_not_fit(omar: Caller, body: str) -> None:
     assert is_problem(omar.post("runs", body), 422)["errors"]

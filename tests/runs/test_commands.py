@@ -76,7 +76,7 @@ class TestRunsStart:
         [
             ("no.such", "{}", "There is no workflow called no.such", 4),
             ("test.echo", "{", "not JSON", 2),
-            ("test.echo", "{}", "order: Field required", 2),
+            ("test.echo", "{}", "order: is missing", 2),
             ("test.echo", '{"order": "A", "amount": "many"}', "amount: ", 2),
             ("test.echo", '{"order": "A", "order": "B"}', "twice", 2),
             ("test.echo", "@/no/such/file", "cannot be read", 2),

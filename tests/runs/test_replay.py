@@ -127,7 +127,28 @@ class TestReplay:
         run = play(start("r.waits"))
         report = replayed(run)
         assert report.matches
-        assert report.goes_on == "it goes on at step 2, sleep sleep, which is waiting"
+        assert report.goes_on == "it goes on at step 2, sleep, which is waiting"
+
+    def test_an_act_where_the_record_has_a_gap_is_no_end_of_the_record(self) -> None:
+        @workflow.workflow("r.gap")
+        def flow(run: Run, case: dict[str, Any]) -> None:
+            run.later(look, 1)  # takes its place, and is never done
+            run.tool(look, 2)
+            run.sleep(3600)
+
+        run = play(start("r.gap"))
+        assert replayed(run).matches
+
+        def changed(run: Run, case: dict[str, Any]) -> None:
+            run.tool(look, 1)
+            run.tool(look, 2)
+            run.sleep(3600)
+
+        again("r.gap", changed)
+        parted = replayed(run).divergence
+        assert parted is not None
+        assert (parted.path, parted.asked.what) == ("1", "tool replayed_look")
+        assert parted.recorded.what == "nothing, and then tool replayed_look at step 2"
 
     def test_a_run_that_never_began_matches(self) -> None:
         @workflow.workflow("r.fresh")
@@ -252,7 +273,7 @@ class TestReplay:
 
         run = play(start("r.swallows"))
         assert run.state == "waiting"
-        assert replayed(run).goes_on == "it goes on at step 2, sleep sleep, which is waiting"
+        assert replayed(run).goes_on == "it goes on at step 2, sleep, which is waiting"
         assert made == ["look 1"]
 
     def test_code_that_writes_past_its_run_is_told(self) -> None:
@@ -309,7 +330,7 @@ class TestBranches:
         run = play(start("r.race"))
         report = replayed(run)
         assert report.matches
-        assert report.goes_on == "it goes on at step 4, sleep sleep, which is waiting"
+        assert report.goes_on == "it goes on at step 4, sleep, which is waiting"
 
     def test_a_failed_branch(self) -> None:
         @tool(effect="read")
@@ -393,7 +414,7 @@ class TestOtherKinds:
         assert replayed(run).goes_on == "it goes on at step 1, child r.child, which is waiting"
         play(RunRow.objects.get(parent_id=run.id))
         run = play(run)
-        assert replayed(run).goes_on == "it goes on at step 2, sleep sleep, which is waiting"
+        assert replayed(run).goes_on == "it goes on at step 2, sleep, which is waiting"
 
     def test_a_restart(self) -> None:
         @workflow.workflow("r.again")

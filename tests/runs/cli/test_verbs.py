@@ -129,6 +129,7 @@ class TestCall:
         made = type_("runs", "call", "peek", "--arguments", '{"place": 4}', *OMAR, "--json").value
         engine.advance(made["id"], "wrk_a")
         assert RunRow.objects.get().output == 40
+        assert type_("runs", "show", made["id"], *OMAR).out.splitlines()[2] == "returned  40"
 
     @pytest.mark.parametrize(
         ("words", "code"),
@@ -156,6 +157,8 @@ class TestLooking:
         assert "input" not in shown
         assert type_("runs", "show", run.id, "--json", *OMAR).value["input"] == {}
         assert "input" not in type_("runs", "show", run.id, "--json", "--by", "ana").value
+        assert "given     {}\n" in type_("runs", "show", run.id, *OMAR).out
+        assert "given" not in type_("runs", "show", run.id, "--by", "ana").out
 
     def test_refusals(self, type_: Type) -> None:
         assert type_("runs", "show", "run_none").code == 4
@@ -337,6 +340,15 @@ class TestChecking:
         parted = type_("runs", "replay", run.id)
         assert parted.code == 1
         assert '"place": 1' in parted.out
+        asks = start("c.asks")
+        workflow._registry.pop(("c.asks", 1))
+
+        @workflow.workflow("c.asks")
+        def hears_instead(run: Run, case: dict[str, Any]) -> Any:
+            return run.wait_for("news")
+
+        assert "recorded is question, the code asks for message news" in type_("runs", "replay", asks.id).out
+        services.cancel_run(asks.id, actor="user:omar", reason="Seen")
         assert "| " in parted.out
         first = type_("runs", "check")
         assert (first.code, first.out.count("diverged"), "1 does not fit" in first.out) == (1, 0, True)
@@ -356,7 +368,12 @@ class TestChecking:
         answer = type_(*line)
         assert (answer.code, answer.value["misfits"][0]["where"]) == (1, str(file))
         file.write_text("{}")
-        assert type_(*line).code == 2
+        empty = type_(*line)
+        assert (empty.code, "it has no 'format'." in empty.err) == (2, True)
+        file.write_text("{")
+        broken = type_(*line)
+        assert (broken.code, "Expecting property name" in broken.err) == (2, True)
+        assert "Error(" not in broken.err
         assert type_("runs", "check", "--golden", str(tmp_path / "none")).code == 2
         assert type_("runs", "export", run.id, "--by", "ana").code == 5
         assert type_("runs", "export", "run_none", *OMAR).code == 4

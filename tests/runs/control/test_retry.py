@@ -137,6 +137,7 @@ def test_what_was_refused_is_begun_anew(world: World) -> None:
     assert len(set(world.keys("send"))) == 1
     aside = run.steps.get(path__contains="~")
     assert (aside.state, aside.path.partition("~")[0]) == ("refused", "3")
+    assert "had it try step 3 (r_send) again" in run.journal.get(kind="run.retried").sentence
     check(run)
 
 
