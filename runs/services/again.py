@@ -223,7 +223,7 @@ def put_aside(run: Run, steps: Iterable[Step], mark: str, why: str) -> None:
 
 
 def put_back(steps: Iterable[Step], why: str) -> None:
-    """Have `steps` tried again, with their own keys."""
+    """Have `steps` tried again, with their own keys, and as often as at the first time."""
     for step in steps:
         tried = (
             ToolCall.objects.filter(step_id=step.id).order_by("-attempt").values_list("attempt", flat=True)
@@ -234,7 +234,8 @@ def put_back(steps: Iterable[Step], why: str) -> None:
         # An attempt in doubt may still arrive until then.
         until = step.not_before if in_doubt(step) and step.not_before else now
         step.due_at, step.finished_at = max(now, until), None
-        step.error = {**(step.error or {}), "again": True}
+        counted_from = {"tried": step.attempt - 1, "since": now.isoformat()}
+        step.error = {**(step.error or {}), "again": True, "counted_from": counted_from}
         step._change_reason = why  # type: ignore[attr-defined]
         step.save()
 

@@ -13,7 +13,16 @@ from runs.gate import Go, Refuse
 from runs.models import Step
 from runs.steps.doubt import Seen, look, lost, may_arrive_until, settled_by_lookup
 from runs.steps.proposal import Proposal
-from runs.steps.record import close, give_up, leave_unknown, refuse, succeeded, wait
+from runs.steps.record import (
+    close,
+    give_up,
+    leave_unknown,
+    passing_error,
+    refuse,
+    succeeded,
+    tried_since,
+    wait,
+)
 from runs.stops import Suspend
 from runs.turns.turn import MARGIN, SLOW, Turn
 from tools.canonical import new_id
@@ -93,9 +102,10 @@ def _done(turn: Turn, proposal: Proposal, step: Step) -> Outcome:
 def _failed(
     turn: Turn, proposal: Proposal, step: Step, call: ToolCall, failure: Failure, *, refused: bool
 ) -> None:
-    elapsed = (turn.now() - step.started_at).total_seconds()
+    tried, since = tried_since(step)
+    elapsed = (turn.now() - since).total_seconds()
     doubt = bool((step.error or {}).get("in_doubt"))
-    decision = decide(proposal.tool.effect, failure, step.attempt, elapsed, in_doubt=doubt)
+    decision = decide(proposal.tool.effect, failure, tried, elapsed, in_doubt=doubt)
     if decision.action is Action.UNKNOWN:
         lost(turn, proposal, step, call, failure)
         return
@@ -133,11 +143,7 @@ def recover(turn: Turn, proposal: Proposal, step: Step) -> None:
             leave_unknown(turn, step, call, failure)
     call.fail()
     close(turn, step, call, failure)
-    step.error = {
-        "kind": failure.kind.value,
-        "message": failure.message,
-        "in_doubt": effect.changes_the_world,
-    }
+    step.error = passing_error(step, failure, in_doubt=effect.changes_the_world)
     turn.restart(step)
     intend(turn, proposal, step, None)
 

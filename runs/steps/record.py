@@ -45,10 +45,26 @@ def close(turn: Turn, step: Step, call: ToolCall, failure: Failure) -> None:
     )
 
 
+def passing_error(step: Step, failure: Failure, *, in_doubt: bool) -> dict[str, Any]:
+    """What stands at a step that another attempt follows; from where attempts are counted stays."""
+    counted = {name: value for name, value in (step.error or {}).items() if name == "counted_from"}
+    return {"kind": failure.kind.value, "message": failure.message, "in_doubt": in_doubt, **counted}
+
+
+def tried_since(step: Step) -> tuple[int, datetime]:
+    """How many attempts were made, and since when, in this go: a person who has the step tried again begins
+    another one.
+    """
+    before = (step.error or {}).get("counted_from")
+    if before is None:
+        return step.attempt, step.started_at
+    return step.attempt - int(before["tried"]), datetime.fromisoformat(before["since"])
+
+
 def wait(turn: Turn, step: Step, failure: Failure, until: datetime, *, in_doubt: bool) -> None:
     step.wait()
     step.due_at = until
-    step.error = {"kind": failure.kind.value, "message": failure.message, "in_doubt": in_doubt}
+    step.error = passing_error(step, failure, in_doubt=in_doubt)
     turn.changed(step)
     raise turn.stop(Suspend(f"the next attempt of {step.name}, at {until:%H:%M:%S} UTC", until=until))
 
