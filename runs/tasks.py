@@ -14,8 +14,11 @@ from runs.errands import performing
 @shared_task(ignore_result=True)
 def advance(*, run_id: str, **_newer: Any) -> None:
     """Take one run on."""
+    me = workers.this_worker().id
+    if not workers.may_take():
+        return  # a caretaker sends another hint
     # An old hint may bring a suspect to a worker of many threads, where it would take the others down again.
-    engine.advance(run_id, workers.this_worker().id, suspects=workers.pool() != "threads")
+    engine.advance(run_id, me, suspects=workers.pool() != "threads")
 
 
 @shared_task(ignore_result=True)

@@ -56,6 +56,7 @@ class ThisWorker:
         self._draining = False
         self._lock = _lock_for(self.id)
         self._lock.hold()
+        self.holds = True  # its lock, as far as it knows
         now = db_now()
         Worker.objects.create(
             id=self.id,
@@ -71,7 +72,12 @@ class ThisWorker:
     def beat(self) -> None:
         """Say that this process lives; takes its lock again if the connection was lost."""
         began = ticks()
-        self._lock.hold()
+        try:
+            self._lock.hold()
+        except Exception:
+            self.holds = False
+            raise
+        self.holds = True
         values = {"beat_at": db_now()}
         if leaving() and not self._draining:
             values["draining_at"] = values["beat_at"]
@@ -107,6 +113,12 @@ def may_begin() -> bool:
     if here is None or here.pid != os.getpid() or here.heard_at is None:
         return True
     return ticks() - here.heard_at < UNHEARD
+
+
+def may_take() -> bool:
+    """Whether this worker holds its lock: what it takes without, the others take from it at once."""
+    here = _here
+    return here is None or here.pid != os.getpid() or (here.holds and may_begin())
 
 
 _here: ThisWorker | None = None
@@ -248,6 +260,7 @@ class AdvisoryLock:
     """A session advisory lock on a connection of its own, outside the pool."""
 
     def __init__(self, worker_id: str) -> None:
+        self._name = f"holdpoint {worker_id}"  # of its session, where people look at sessions
         self._key = int.from_bytes(hashlib.sha256(worker_id.encode()).digest()[:8], "big", signed=True)
         self._connection: psycopg.Connection[Any] | None = None
 
@@ -259,8 +272,15 @@ class AdvisoryLock:
                 return
             except psycopg.OperationalError:
                 self._connection.close()
-        self._connection = psycopg.connect(**_plain_parameters(), autocommit=True)
-        self._connection.execute("SELECT pg_advisory_lock(%s)", (self._key,))
+        asked = {**_plain_parameters(), "application_name": self._name}
+        fresh = psycopg.connect(**asked, autocommit=True)
+        try:
+            fresh.execute(_END_STALE, (self._name,))
+            fresh.execute("SELECT pg_advisory_lock(%s)", (self._key,))
+        except BaseException:
+            fresh.close()
+            raise
+        self._connection = fresh
 
     def release(self) -> None:
         """Let go."""
@@ -274,9 +294,24 @@ class AdvisoryLock:
             return bool(cursor.fetchone()[0])
 
 
+# Where the network failed, the server may keep the lost session, and its lock, for hours.
+_END_STALE = """
+    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+     WHERE application_name = %s AND datname = current_database() AND pid <> pg_backend_pid()"""
+# A heartbeat must notice within seconds that nobody answers.
+_IMPATIENT = {
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+}
+
+
 def _plain_parameters() -> dict[str, Any]:
-    wanted = ("host", "port", "dbname", "user", "password")
-    return {name: value for name, value in connection.get_connection_params().items() if name in wanted}
+    """Those of Django's own connections, TLS and time limits included, without what only Django knows."""
+    all_of_them = connection.get_connection_params()
+    libpq = {name: all_of_them[name] for name in all_of_them.keys() - {"context", "cursor_factory"}}
+    return {**_IMPATIENT, **libpq}
 
 
 class FileLock:

@@ -30,7 +30,7 @@ def perform(call_id: str, worker: str) -> bool:
     Safe to call at any time, any number of times: one caller at a time gets an errand.
     """
     call = ToolCall.objects.filter(pk=call_id).first()
-    if call is None or not workers.may_begin():
+    if call is None or not workers.may_take():
         return False
     tool = _tool_of(call)
     if tool is None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from runs import engine, journal, messages, services, workflow
+from runs import engine, journal, messages, services, tasks, workflow
 from runs.clock import ticks
 from runs.context import Run
 from runs.crew import workers
@@ -191,7 +191,7 @@ class TestUnheard:
     @pytest.fixture(autouse=True)
     def unheard(self, monkeypatch: pytest.MonkeyPatch) -> None:
         long_ago = ticks() - workers.UNHEARD - 1
-        here = SimpleNamespace(id="wrk_here", pid=os.getpid(), heard_at=long_ago)
+        here = SimpleNamespace(id="wrk_here", pid=os.getpid(), heard_at=long_ago, holds=True)
         monkeypatch.setattr(workers, "_here", here)
 
     @pytest.mark.parametrize("effect", ["write", "irreversible"])
@@ -229,3 +229,24 @@ class TestUnheard:
         run = start(lambda run: run.tool(weigh))
         engine.advance(run.pk, "wrk_turns")
         assert not performing.perform(Errand.objects.get().pk, workers.this_worker().id)
+
+
+def test_one_that_has_lost_its_lock_takes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others would take it from it at once, and count three of those as deaths of the run."""
+    here = SimpleNamespace(id="wrk_here", pid=os.getpid(), heard_at=ticks(), holds=False)
+    monkeypatch.setattr(workers, "_here", here)
+
+    @tool(effect="read", queue="tools")
+    def weigh() -> int:
+        return 3
+
+    run = start(lambda run: run.tool(weigh))
+    tasks.advance(run_id=run.pk)
+    assert (reread(run).state, reread(run).lease_epoch) == ("queued", 0)
+    here.holds = True
+    tasks.advance(run_id=run.pk)
+    assert reread(run).state == "waiting"
+    here.holds = False
+    assert not performing.perform(Errand.objects.get().pk, "wrk_here")
+    here.holds = True
+    assert performing.perform(Errand.objects.get().pk, "wrk_here")

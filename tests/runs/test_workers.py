@@ -8,11 +8,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
+import psycopg
 import pytest
 from django.db import connection
 
 from runs.clock import ticks
 from runs.crew import workers
+from runs.crew.workers import AdvisoryLock
 from runs.models import Worker
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -80,6 +82,57 @@ class TestPresence:
             process.communicate()
 
 
+@pytest.mark.postgres
+class TestAdvisoryLock:
+    """The lock of a worker whose connection was lost, and who takes it again."""
+
+    @pytest.fixture
+    def locks(self) -> Iterator[tuple[AdvisoryLock, AdvisoryLock]]:
+        """Two sessions of the same worker: the one that was lost, and the next."""
+        both = AdvisoryLock("wrk_x"), AdvisoryLock("wrk_x")
+        yield both
+        for lock in both:
+            lock.release()
+
+    def test_a_session_that_the_server_still_has_is_ended(
+        self, locks: tuple[AdvisoryLock, AdvisoryLock]
+    ) -> None:
+        lost, fresh = locks
+        lost.hold()
+        other = AdvisoryLock("wrk_y")
+        other.hold()
+        try:
+            fresh.hold()
+            assert not fresh.is_free() and not other.is_free()
+            with pytest.raises(psycopg.OperationalError):
+                lost._connection.execute("SELECT 1")  # type: ignore[union-attr]
+            other._connection.execute("SELECT 1")  # type: ignore[union-attr]
+        finally:
+            other.release()
+
+    def test_one_that_could_not_be_taken_is_not_taken_for_held(
+        self, locks: tuple[AdvisoryLock, AdvisoryLock], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        lost, fresh = locks
+        lost.hold()
+        monkeypatch.setattr(workers, "_END_STALE", "SELECT %s::text")
+        quick = {**workers._plain_parameters(), "options": "-c lock_timeout=50ms"}
+        monkeypatch.setattr(workers, "_plain_parameters", lambda: quick)
+        for _ in range(2):
+            with pytest.raises(psycopg.errors.LockNotAvailable):
+                fresh.hold()
+        lost.release()
+        fresh.hold()
+        assert not fresh.is_free()
+
+    def test_it_connects_as_safely_as_all_others(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        asked = {"sslmode": "verify-full", "sslrootcert": "/etc/ca.pem", "connect_timeout": 5}
+        monkeypatch.setitem(connection.settings_dict, "OPTIONS", {**asked, "pool": {"min_size": 0}})
+        plain = workers._plain_parameters()
+        assert asked.items() <= plain.items()
+        assert not {"pool", "context", "cursor_factory"} & plain.keys()
+
+
 class TestHeard:
     """Until its first heartbeat a worker has been heard once: when it registered."""
 
@@ -104,6 +157,16 @@ class TestHeard:
         assert not workers.may_begin()
         workers.this_worker().beat()
         assert workers.may_begin()
+
+    def test_one_that_cannot_take_its_lock_again_takes_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        me = workers.this_worker()
+        with monkeypatch.context() as cut:
+            cut.setattr(me._lock, "hold", lambda: 1 / 0)
+            with pytest.raises(ZeroDivisionError):
+                me.beat()
+        assert workers.may_begin() and not workers.may_take()
+        me.beat()
+        assert workers.may_take()
 
     def test_where_nobody_beats_nobody_listens_for_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
         workers.this_worker()
