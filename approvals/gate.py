@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from django.db.models import QuerySet
+
 from approvals import queries, services
 from approvals.digest import digest_of
 from approvals.models import Approval
@@ -14,6 +16,8 @@ from runs import gate
 from runs.clock import db_now
 from runs.gate import Go, Hold, Next, ProposedCall, Refuse
 from runs.journal import Entry
+from runs.turns.checkpoint import put
+from runs.turns.lookup import Lookup
 from tools.contract import Preview
 
 # Calls that change nothing may go by rules that are a moment old; those that do read them each time.
@@ -76,8 +80,15 @@ def _request(call: ProposedCall, requirement: Requirement) -> Request:
 
 
 def _latest(call: ProposedCall, *, lock: bool) -> Approval | None:
-    rows = Approval.objects.filter(run=call.run_id, step_id=call.step_id).order_by("-created_at", "-id")
-    return (rows.select_for_update() if lock else rows).first()
+    return (_LOCKED if lock else _LATEST).first(call.run_id, call.step_id)
+
+
+def _newest_of(run_id: str, step_id: str) -> QuerySet[Approval]:
+    return Approval.objects.filter(run_id=run_id, step_id=step_id).order_by("-created_at", "-id")
+
+
+_LATEST = Lookup(lambda *step: _newest_of(*step)[:1])
+_LOCKED = Lookup(lambda *step: _newest_of(*step).select_for_update()[:1])
 
 
 def _judge(call: ProposedCall, requirement: Requirement, approval: Approval | None) -> gate.Verdict:
@@ -121,7 +132,7 @@ def _go(approval: Approval) -> Go:
 
 def _is_signed(approval: Approval) -> bool:
     """Whether the people on record are enough: a state alone is no proof that somebody decided."""
-    decisions = list(approval.decisions.all())
+    decisions = services.DECISIONS(approval.pk)
     saw_this = [
         decision
         for decision in decisions
@@ -145,6 +156,6 @@ def _unsigned(approval: Approval) -> Refuse:
 def _consume(approval: Approval, key: str) -> None:
     if approval.consumed_by_key:
         return
-    approval.consumed_by_key, approval.consumed_at = key, db_now()
-    approval._change_reason = "used by its call"  # type: ignore[attr-defined]
-    approval.save(update_fields=["consumed_by_key", "consumed_at"])
+    now = db_now()
+    approval.consumed_by_key, approval.consumed_at = key, now
+    put(services.changed(approval, "consumed_by_key", "consumed_at", at=now, why="used by its call"))

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, TypeVar
 
+from django.db.models import QuerySet
+
 from approvals import authority
 from approvals.models import Approval, Decision
 from approvals.policy import Requirement
@@ -29,7 +31,9 @@ from runs.gate import Next, ProposedCall
 from runs.journal import Entry
 from runs.models import Run
 from runs.services import append_entries, lock_run, wake
-from runs.turns.checkpoint import own_transaction
+from runs.turns.checkpoint import Write, own_transaction, put
+from runs.turns.columns import HISTORY_STAMP, history_values, kept_columns, values_of
+from runs.turns.lookup import Lookup
 from tools.canonical import new_id, normalise
 from tools.contract import Preview
 
@@ -45,7 +49,9 @@ __all__ = [
     "ExpiredAlready",
     "NotAllowed",
     "NotFound",
+    "DECISIONS",
     "Unclear",
+    "changed",
     "decide",
     "expire",
     "no_longer_asked",
@@ -79,16 +85,19 @@ def decide(
     with own_transaction(), actors.acting_as(actor):
         run, approval = _locked(approval_id)
         authority.must_be_allowed(approval, by)
-        earlier = approval.decisions.filter(by=by).first()
-        if earlier is not None:
-            return _same_again(approval, earlier, said)
+        before = DECISIONS(approval.pk)
+        for earlier in before:
+            if earlier.by_id == by.pk:
+                return _same_again(approval, earlier, said)
         now = db_now()
         _must_be_open(approval, digest, now)
         decision = said.decision(approval, by=by, actor=actor, at=now, client=client)
-        decision.save(force_insert=True)
-        append_entries(run, [_count(approval, decision)], actor=actor)
-        if not approval.is_pending:
-            wake(run)
+        entry, writes = _count(approval, [*before, decision])
+        if approval.is_pending:
+            put(writes)
+            append_entries(run, [entry], actor=actor)
+        else:
+            wake(run, [entry], actor=actor, at=now, also=writes)
     return decision
 
 
@@ -236,13 +245,24 @@ def _word(kind: type[Word], word: str, field: str) -> Word:
 
 def _locked(approval_id: str) -> tuple[Run, Approval]:
     """The run and the approval, locked in this order. Raises NotFound."""
-    run_id = Approval.objects.filter(pk=approval_id).values_list("run_id", flat=True).first()
-    if run_id is None:
+    run, approval = _RUN_OF.first(approval_id), _LOCKED.first(approval_id)
+    if run is None or approval is None:
         raise NotFound(f"There is no approval {approval_id}; check the id, or look for it in the queue.")
-    run = lock_run(run_id)
-    approval = Approval.objects.select_for_update().get(pk=approval_id)
     approval.run = run
     return run, approval
+
+
+def _run_of(approval_id: str) -> QuerySet[Run]:
+    asked = Approval.objects.filter(pk=approval_id).values("run_id").order_by()
+    return Run.objects.select_for_update().filter(pk__in=asked).order_by()
+
+
+_RUN_OF = Lookup(_run_of)
+_LOCKED = Lookup(lambda approval_id: Approval.objects.select_for_update().filter(pk=approval_id).order_by())
+#: What people have said about an approval, the first word first.
+DECISIONS = Lookup(
+    lambda approval_id: Decision.objects.filter(approval_id=approval_id).order_by("created_at")
+)
 
 
 def _same_again(approval: Approval, earlier: Decision, said: _Said) -> Decision:
@@ -279,22 +299,42 @@ def _must_be_open(approval: Approval, digest: str, now: datetime) -> None:
         )
 
 
-def _count(approval: Approval, decision: Decision) -> Entry:
-    """Count `decision` and end the approval when that is enough; the entry that says so."""
+def _count(approval: Approval, decisions: list[Decision]) -> tuple[Entry, list[Write]]:
+    """Count the last of `decisions` and end the approval when that is enough: the entry that says so, and the
+    rows to write.
+    """
+    decision, now = decisions[-1], decisions[-1].created_at
+    rows = [Write(Decision, _DECISION, inserts=[values_of(decision, _DECISION)])]
     if decision.verdict == Verdict.REJECT:
         approval.reject()
         why, then = reason_of(decision), Next(decision.next)
-        approval.end(at=decision.created_at, by=decision.actor, reason=why, next=then)
-        _keep(approval)
-        return _decision_entry(approval, decision, "rejected")
-    given = approval.decisions.filter(verdict=Verdict.APPROVE).count()
+        approval.end(at=now, by=decision.actor, reason=why, next=then)
+        rows += changed(approval, *_END, at=now, why=why)
+        return _decision_entry(approval, decision, "rejected"), rows
+    given = sum(each.verdict == Verdict.APPROVE for each in decisions)
     if given < approval.quorum:
-        return _decision_entry(approval, decision, "counted", f" ({given} of {approval.quorum})")
+        return _decision_entry(approval, decision, "counted", f" ({given} of {approval.quorum})"), rows
     approval.approve()
-    approval.end(at=decision.created_at, by=decision.actor, reason=decision.reason, next=None)
-    approval.effective_at = decision.created_at
-    _keep(approval, "effective_at")
-    return _decision_entry(approval, decision, "approved")
+    approval.end(at=now, by=decision.actor, reason=decision.reason, next=None)
+    approval.effective_at = now
+    rows += changed(approval, *_END, "effective_at", at=now, why=decision.reason)
+    return _decision_entry(approval, decision, "approved"), rows
+
+
+_END = ("state", "decided_at", "decided_by", "reason", "next")
+_DECISION = tuple(str(field.column) for field in Decision._meta.concrete_fields)
+_KEPT = kept_columns(Approval)
+
+
+def changed(approval: Approval, *columns: str, at: datetime, why: str) -> list[Write]:
+    """The changed `columns` of `approval`, which the caller has locked, and a row of its history that says
+    when and why: to be written.
+    """
+    kept = history_values(approval, _KEPT, kind="~", actor=actors.current(), at=at, reason=why)
+    return [
+        Write(Approval, columns, updates=[(approval.pk, *values_of(approval, columns))]),
+        Write(Approval.history.model, (*_KEPT, *HISTORY_STAMP), inserts=[kept]),
+    ]
 
 
 def reason_of(decision: Decision) -> str:
@@ -332,4 +372,4 @@ def _entry(approval: Approval, kind: str, sentence: str, content: Mapping[str, o
 
 def _keep(approval: Approval, *fields: str) -> None:
     approval._change_reason = approval.reason  # type: ignore[attr-defined]
-    approval.save(update_fields=["state", "decided_at", "decided_by", "reason", "next", *fields])
+    approval.save(update_fields=[*_END, *fields])

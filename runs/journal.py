@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -47,10 +47,6 @@ class Sealed:
     previous: bytes
     key_id: str
     mac: bytes = b""
-
-    def as_row(self) -> JournalEntry:
-        """The same as an unsaved row."""
-        return JournalEntry(recorded_at=self.at, **asdict(self))
 
 
 @dataclass(frozen=True)

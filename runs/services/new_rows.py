@@ -9,7 +9,7 @@ from typing import Any
 from runs import journal
 from runs.journal import Entry, Head
 from runs.models import JournalEntry, Run
-from runs.turns.checkpoint import Write, insert
+from runs.turns.checkpoint import Write, put
 from runs.turns.columns import (
     ENTRY_COLUMNS,
     HISTORY_STAMP,
@@ -43,7 +43,7 @@ def _insert(drafts: Sequence[tuple[Run, Entry]], actor: str, at: datetime) -> No
         rows.append(values_of(run, RUN_COLUMNS))
         kept.append(history_values(run, RUN_HISTORY, kind="+", actor=actor, at=at, reason=None))
         entries += [values_of(row, ENTRY_COLUMNS) for row in sealed]
-    insert(
+    put(
         [
             Write(Run, RUN_COLUMNS, inserts=rows),
             Write(RUN_HISTORY_TABLE, (*RUN_HISTORY, *HISTORY_STAMP), inserts=kept),

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
-from django.db.models import QuerySet
-
 from runs import journal
 from runs.clock import db_now
 from runs.journal import Entry, Head
 from runs.models import JournalEntry, Run
+from runs.turns.checkpoint import Write, put
+from runs.turns.columns import ENTRY_COLUMNS, values_of
+from runs.turns.lookup import Lookup
 from tools.canonical import normalise
 
 MAX_REASON = 4000
+HEAD = ("head_seq", "head_hash")  # the columns of a run that say where its journal ends
 
 
 class NotPossible(Exception):  # noqa: N818 - read as a sentence where it is caught
@@ -32,16 +34,18 @@ class NotFound(LookupError):
 
 def found_run(run_id: str) -> Run:
     """The run, as it stands. Raises NotFound."""
-    return _one_of(Run.objects.all(), run_id)
+    return _found(Run.objects.filter(pk=run_id).first(), run_id)
 
 
 def lock_run(run_id: str) -> Run:
     """The run, locked until the end of the caller's transaction. Raises NotFound."""
-    return _one_of(Run.objects.select_for_update(), run_id)
+    return _found(_LOCKED.first(run_id), run_id)
 
 
-def _one_of(rows: QuerySet[Run], run_id: str) -> Run:
-    run = rows.filter(pk=run_id).first()
+_LOCKED = Lookup(lambda run_id: Run.objects.select_for_update().filter(pk=run_id).order_by())
+
+
+def _found(run: Run | None, run_id: str) -> Run:
     if run is None:
         raise NotFound(f"There is no run {run_id}; check the id, or look for it in the list of runs.")
     return run
@@ -63,13 +67,18 @@ def append_entries(run: Run, entries: Iterable[Entry], *, actor: str) -> None:
     """Put `entries` into the journal of `run`, which the caller has locked; moves the head in row and
     object.
     """
-    chain(run, entries, actor, db_now())
-    Run.objects.filter(pk=run.pk).update(head_seq=run.head_seq, head_hash=run.head_hash)
+    writes = journal_writes(run, entries, actor, db_now())
+    put([*writes, Write(Run, HEAD, updates=[(run.pk, *values_of(run, HEAD))])])
 
 
 def chain(run: Run, entries: Iterable[Entry], actor: str, at: datetime) -> None:
     """Write `entries` and move the head of `run`, in the object alone: the caller saves it."""
+    put(journal_writes(run, entries, actor, at))
+
+
+def journal_writes(run: Run, entries: Iterable[Entry], actor: str, at: datetime) -> list[Write]:
+    """The rows of `entries`, to be written; moves the head of `run` in the object, for the caller to save."""
     head = Head(run.head_seq, bytes(run.head_hash))
     rows, head = journal.seal(run.id, head, entries, actor=actor, at=at)
-    JournalEntry.objects.bulk_create([row.as_row() for row in rows])
     run.head_seq, run.head_hash = head.seq, head.hash
+    return [Write(JournalEntry, ENTRY_COLUMNS, inserts=[values_of(row, ENTRY_COLUMNS) for row in rows])]

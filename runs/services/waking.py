@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -14,33 +15,54 @@ from runs.journal import Entry
 from runs.messages import HINT_LOST_AFTER, SUSPECTS
 from runs.models import Run, Step
 from runs.services.places import give_places, line_up
-from runs.services.record import append_entries, lock_run
+from runs.services.record import HEAD, append_entries, journal_writes, lock_run
 from runs.states import RunState, StepState
-from runs.turns.checkpoint import own_transaction
+from runs.turns.checkpoint import Write, own_transaction, put
+from runs.turns.columns import HISTORY_STAMP, RUN_HISTORY, RUN_HISTORY_TABLE, history_values, values_of
 
 MAX_CRASHES = 3
 LEASED = (RunState.RUNNING, RunState.PAUSING, RunState.CANCELLING)  # a worker may have it in these
 
 
-def wake(run: Run) -> None:
+def wake(
+    run: Run,
+    entries: Sequence[Entry] = (),
+    *,
+    actor: str = "",
+    at: datetime | None = None,
+    also: Sequence[Write] = (),
+) -> None:
     """What the run (locked by the caller) waits for may be there: have it look.
+
+    `entries` go into its journal and the rows of `also` beside them, all in one statement; `actor` and the
+    moment `at` are those of now where they are left out.
 
     Also right while a worker has it: the count makes that worker look again before it goes to wait. One that
     must not start yet is not woken: it looks when it starts; nor is one that is paused.
     """
+    actor, at = actor or current(), at or db_now()
+    begun = _begun_by_waking(run, at)
     run.wakes += 1
-    if run.state == RunState.CANCELLING and not run.lease_owner:
-        run.wake_at = db_now() + HINT_LOST_AFTER
-        Run.objects.filter(pk=run.pk).update(wakes=run.wakes, wake_at=run.wake_at)
+    writes = [*also, *journal_writes(run, entries, actor, at)]
+    columns = ("wakes", *begun, *(HEAD if entries else ()))
+    if "state" in begun:
+        kept = history_values(run, RUN_HISTORY, kind="~", actor=actor, at=at, reason=None)
+        writes.append(Write(RUN_HISTORY_TABLE, (*RUN_HISTORY, *HISTORY_STAMP), inserts=[kept]))
+    put([*writes, Write(Run, columns, updates=[(run.pk, *values_of(run, columns))])])
+    if begun:
         messages.tell(run)
-        return
+
+
+def _begun_by_waking(run: Run, at: datetime) -> tuple[str, ...]:
+    """Have it go on if it can; the columns of it that have changed."""
+    if run.state == RunState.CANCELLING and not run.lease_owner:
+        run.wake_at = at + HINT_LOST_AFTER
+        return ("wake_at",)
     if run.state == RunState.WAITING and run.placed is not False:
         run.wake()
-        run.wake_at, run.waiting_for = db_now() + HINT_LOST_AFTER, ""
-        run.save(update_fields=["state", "wakes", "wake_at", "waiting_for"])
-        messages.tell(run)
-        return
-    Run.objects.filter(pk=run.pk).update(wakes=run.wakes)
+        run.wake_at, run.waiting_for = at + HINT_LOST_AFTER, ""
+        return "state", "wake_at", "waiting_for"
+    return ()
 
 
 def wake_due(run_id: str) -> bool:

@@ -82,48 +82,40 @@ def write(fence: Fence, writes: Sequence[Write]) -> bool:
         return _write_sqlite(fence, used)
 
 
-def insert(writes: Sequence[Write]) -> None:
-    """Write the new rows of `writes` in one go, in the caller's transaction and joined to no fence.
+def put(writes: Sequence[Write]) -> None:
+    """Write the rows of `writes` in one go, in the caller's transaction and joined to no fence: the caller
+    has locked what it changes.
 
     Raises django.db.IntegrityError. Signals are not sent: history is among the writes, or is not written.
     """
-    used = [part for part in writes if part.inserts]
+    used = [part for part in writes if part.inserts or part.updates]
     if connection.vendor == "postgresql":
-        _insert_postgresql(used)
+        execute_prepared(_unfenced_statement(_shape_of(used)), _texts_of(used))
         return
     with connection.wrap_database_errors:
-        for part in used:
-            kinds = _kinds(part.table, part.columns)
-            for row in part.inserts:
-                _run_sqlite(_insert_sqlite(part.table, part.columns, _unless_there(part)), _adapt(kinds, row))
-
-
-def _insert_postgresql(writes: Sequence[Write]) -> None:
-    shape = tuple((part.table, part.columns, len(part.inserts), _unless_there(part)) for part in writes)
-    values: list[Any] = []
-    for part in writes:
-        kinds = _kinds(part.table, part.columns)
-        for row in part.inserts:
-            values += _as_texts(kinds, row)
-    execute_prepared(_unfenced_statement(shape), values)
+        _rows_sqlite(used)
 
 
 @lru_cache(maxsize=128)
 def _unfenced_statement(shape: tuple[Any, ...]) -> str:
-    parts = [
-        f"i{number} AS ({_insert(table, columns, rows, fenced=False)}{unless})"
-        for number, (table, columns, rows, unless) in enumerate(shape)
-    ]
-    return numbered(f"WITH {', '.join(parts)} SELECT 1")
+    return numbered(f"WITH {', '.join(_parts(shape, fenced=False))} SELECT 1")
 
 
 # PostgreSQL: one prepared statement.
 
 
 def _write_postgresql(fence: Fence, writes: Sequence[Write]) -> bool:
-    shape = tuple((w.table, w.columns, len(w.inserts), len(w.updates), _unless_there(w)) for w in writes)
-    text = _statement(tuple(fence.changes), fence.lease_seconds is not None, fence.wakes is not None, shape)
-    values = _fence_texts(fence)
+    leased, may_wait = fence.lease_seconds is not None, fence.wakes is not None
+    text = _statement(tuple(fence.changes), leased, may_wait, _shape_of(writes))
+    return execute_prepared(text, _fence_texts(fence) + _texts_of(writes)) is not None
+
+
+def _shape_of(writes: Sequence[Write]) -> tuple[Any, ...]:
+    return tuple((w.table, w.columns, len(w.inserts), len(w.updates), _unless_there(w)) for w in writes)
+
+
+def _texts_of(writes: Sequence[Write]) -> list[Any]:
+    values: list[Any] = []
     for part in writes:
         kinds = _kinds(part.table, part.columns)
         for row in part.inserts:
@@ -131,7 +123,7 @@ def _write_postgresql(fence: Fence, writes: Sequence[Write]) -> bool:
         for key, *changed in part.updates:
             values.append(key)
             values += _as_texts(kinds, changed)
-    return execute_prepared(text, values) is not None
+    return values
 
 
 def execute_prepared(text: str, values: Sequence[Any]) -> tuple[Any, ...] | None:
@@ -150,13 +142,16 @@ def execute_prepared(text: str, values: Sequence[Any]) -> tuple[Any, ...] | None
 
 @lru_cache(maxsize=512)
 def _statement(changed: tuple[str, ...], leased: bool, may_wait: bool, shape: tuple[Any, ...]) -> str:
-    parts = [_fence_statement(changed, leased, may_wait)]
+    parts = [_fence_statement(changed, leased, may_wait), *_parts(shape, fenced=True)]
+    return numbered(f"WITH {', '.join(parts)} SELECT 1 FROM fence")
+
+
+def _parts(shape: tuple[Any, ...], *, fenced: bool) -> Iterator[str]:
     for number, (table, columns, inserts, updates, unless) in enumerate(shape):
         if inserts:
-            parts.append(f"i{number} AS ({_insert(table, columns, inserts)}{unless})")
+            yield f"i{number} AS ({_insert(table, columns, inserts, fenced=fenced)}{unless})"
         if updates:
-            parts.append(f"u{number} AS ({_update(table, columns, updates)})")
-    return numbered(f"WITH {', '.join(parts)} SELECT 1 FROM fence")
+            yield f"u{number} AS ({_update(table, columns, updates, fenced=fenced)})"
 
 
 def _unless_there(part: Write) -> str:
@@ -187,7 +182,7 @@ def _fence_statement(changed: tuple[str, ...], leased: bool, may_wait: bool) -> 
     return f"fence AS (UPDATE runs_run SET {', '.join(sets)} WHERE {guard} RETURNING id)"
 
 
-def _insert(table: type[models.Model], columns: tuple[str, ...], count: int, *, fenced: bool = True) -> str:
+def _insert(table: type[models.Model], columns: tuple[str, ...], count: int, *, fenced: bool) -> str:
     kinds = _kinds(table, columns)
     row = "(" + ", ".join(f"%s::{kind}" for kind in kinds) + ")"
     names = ", ".join(f'"{name}"' for name in columns)
@@ -197,13 +192,13 @@ def _insert(table: type[models.Model], columns: tuple[str, ...], count: int, *, 
     return f'INSERT INTO "{table._meta.db_table}" ({names}{clock}) SELECT v.*{taken} FROM {source}'
 
 
-def _update(table: type[models.Model], columns: tuple[str, ...], count: int) -> str:
+def _update(table: type[models.Model], columns: tuple[str, ...], count: int, *, fenced: bool) -> str:
     kinds = _kinds(table, columns)
     row = "(%s::text, " + ", ".join(f"%s::{kind}" for kind in kinds) + ")"
     names = ", ".join(f'"{name}"' for name in columns)
     sets = ", ".join(f'"{name}" = v."{name}"' for name in columns)
     return (
-        f'UPDATE "{table._meta.db_table}" AS t SET {sets} FROM fence, '
+        f'UPDATE "{table._meta.db_table}" AS t SET {sets} FROM {"fence, " if fenced else ""}'
         f'(VALUES {", ".join([row] * count)}) AS v("key", {names}) WHERE t.id = v."key"'
     )
 
@@ -217,13 +212,17 @@ def _write_sqlite(fence: Fence, writes: Sequence[Write]) -> bool:
         found = _run_sqlite(_fence_sqlite(fence), _fence_values(fence))
         if found.rowcount != 1:
             return False
-        for part in writes:
-            kinds = _kinds(part.table, part.columns)
-            for row in part.inserts:
-                _run_sqlite(_insert_sqlite(part.table, part.columns, _unless_there(part)), _adapt(kinds, row))
-            for key, *changed in part.updates:
-                _run_sqlite(_update_sqlite(part.table, part.columns), [*_adapt(kinds, changed), key])
+        _rows_sqlite(writes)
     return True
+
+
+def _rows_sqlite(writes: Sequence[Write]) -> None:
+    for part in writes:
+        kinds = _kinds(part.table, part.columns)
+        for row in part.inserts:
+            _run_sqlite(_insert_sqlite(part.table, part.columns, _unless_there(part)), _adapt(kinds, row))
+        for key, *changed in part.updates:
+            _run_sqlite(_update_sqlite(part.table, part.columns), [*_adapt(kinds, changed), key])
 
 
 def _run_sqlite(text: str, values: Sequence[Any]) -> Any:
@@ -298,14 +297,21 @@ _POSTGRESQL_KINDS = {
     "PositiveSmallIntegerField": "smallint",
     "FloatField": "float8",
     "IntegerField": "integer",
-    "ForeignKey": "text",
+    "AutoField": "integer",
+    "BigAutoField": "bigint",
 }
 
 
 @cache
 def _kinds(table: type[models.Model], columns: tuple[str, ...]) -> tuple[str, ...]:
     by_column = {f.column: f for f in table._meta.concrete_fields}
-    return tuple(_POSTGRESQL_KINDS.get(by_column[name].get_internal_type(), "text") for name in columns)
+    return tuple(_kind_of(by_column[name]) for name in columns)
+
+
+def _kind_of(field: Any) -> str:
+    while field.remote_field is not None:
+        field = field.target_field
+    return _POSTGRESQL_KINDS.get(field.get_internal_type(), "text")
 
 
 def _as_texts(kinds: Sequence[str], values: Iterable[Any]) -> list[Any]:

@@ -128,13 +128,22 @@ ENTRY_COLUMNS = (
 )
 
 
+def kept_columns(model: type[models.Model]) -> tuple[str, ...]:
+    """What the history of `model` keeps of a row, in the order of its table."""
+    stamps = {"history_id", "history_user_id", *HISTORY_STAMP}
+    table = model.history.model  # type: ignore[attr-defined]
+    return tuple(str(f.column) for f in table._meta.concrete_fields if f.column not in stamps)
+
+
 @cache
 def _reader(columns: Sequence[str]) -> Callable[[object], tuple[Any, ...]]:
+    if len(columns) == 1:
+        return lambda row: (getattr(row, columns[0]),)
     return attrgetter(*columns)
 
 
 def values_of(row: object, columns: tuple[str, ...]) -> tuple[Any, ...]:
-    """The columns of `row`, in order; at least two."""
+    """The columns of `row`, in order."""
     return _reader(columns)(row)
 
 

@@ -29,6 +29,7 @@ from runs.stops import (
 from runs.turns import checkpoint, columns
 from runs.turns.checkpoint import Fence, Write, own_transaction
 from runs.turns.lanes import Lanes
+from runs.turns.lookup import Lookup
 from runs.turns.pending import Pending
 from runs.turns.recall import Recall
 from runs.turns.spending import Spent
@@ -43,6 +44,11 @@ MARGIN = float(settings.HOLDPOINT_LEASE_MARGIN)
 COMMIT_TRIES = 5
 SLOW = 0.25  # seconds of work worth more than a commit: such a result is written at once
 T = TypeVar("T")
+_OWNER = Lookup(
+    lambda run_id: (
+        Run.objects.select_for_update().filter(pk=run_id).only("lease_owner", "lease_epoch").order_by()
+    )
+)
 
 
 class Turn(Recall):
@@ -314,10 +320,8 @@ class Turn(Recall):
 
     def lock(self) -> None:
         """The run row for this transaction, in the order switch, run, approval, step. Raises Fenced."""
-        row = Run.objects.select_for_update().filter(
-            pk=self.run.id, lease_owner=self.worker, lease_epoch=self.run.lease_epoch
-        )
-        if not row.exists():
+        row = _OWNER.first(self.run.id)
+        if row is None or (row.lease_owner, row.lease_epoch) != (self.worker, self.run.lease_epoch):
             raise self.stop(Fenced(f"{self.run.id} has another owner"))
         self._hear_answers()
 
