@@ -183,10 +183,13 @@ def _leave_in_line(definition: Workflow, run_id: str) -> None:
 
 def _why_not(definition: Workflow, key: str) -> str:
     if _is_full(definition, key):
-        taken, limit = _under_way(definition.name, key), definition.at_most_per_key
-        return f"{WAITS_FOR_A_PLACE}: {taken} of {limit} runs for {key} are under way"
-    taken, limit = _under_way(definition.name), definition.at_most
-    return f"{WAITS_FOR_A_PLACE}: {taken} of {limit} runs are under way"
+        return _taken(_under_way(definition.name, key), definition.at_most_per_key, f" for {key}")
+    return _taken(_under_way(definition.name), definition.at_most)
+
+
+def _taken(taken: int, limit: int | None, of_whom: str = "") -> str:
+    runs, are = ("run", "is") if limit == 1 else ("runs", "are")
+    return f"{WAITS_FOR_A_PLACE}: {taken} of {limit} {runs}{of_whom} {are} under way"
 
 
 # For caretakers

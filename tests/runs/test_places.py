@@ -196,7 +196,7 @@ class TestPerKey:
         maya, again, nadir = (start("test.one_a_customer", who) for who in ("maya", "maya", "nadir"))
         assert under_way(maya, again, nadir) == [True, False, True]
         again.refresh_from_db()
-        assert again.waiting_for == "a free place: 1 of 1 runs for maya are under way"
+        assert again.waiting_for == "a free place: 1 of 1 run for maya is under way"
         end(nadir)
         assert under_way(again) == [False]
         end(maya)

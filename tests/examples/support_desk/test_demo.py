@@ -85,7 +85,7 @@ class TestLoadDemo:
         runs = play()
         second = runs[IN_LINE[0]]
         assert (second.state, second.steps.count()) == ("waiting", 0)
-        assert second.waiting_for == "a free place: 1 of 1 runs for vera_stone are under way"
+        assert second.waiting_for == "a free place: 1 of 1 run for vera_stone is under way"
         services.cancel_run(runs[SENT_BACK[0]].id, actor=OMAR, reason="She takes the lamp instead")
         second.refresh_from_db()
         assert second.state == "queued"
