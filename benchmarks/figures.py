@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
+from unittest.mock import patch
 
 from django.db import connection
 
@@ -16,6 +17,7 @@ from approvals.models import Approval
 from benchmarks.crew import Crew, approve, inputs_of, workflow_of
 from benchmarks.measure import Measured, forget_marks, marks, measured, say, wait_until
 from benchmarks.storage import bytes_by_table, counting, transactions
+from benchmarks.workload import tools
 from runs import engine, services, timers
 from runs.models import Run, Step
 
@@ -182,7 +184,7 @@ def due_timers(bench: Bench) -> Iterator[Measured]:
     past = Run.objects.get(pk=ids[0]).created_at
     Step.objects.filter(run_id__in=ids, state="waiting").update(due_at=past)
     Run.objects.filter(pk__in=ids).update(wake_at=past)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = _memory()
     began, woken = time.monotonic(), 0
     while found := timers.wake_due_runs():
         woken += found
@@ -190,25 +192,46 @@ def due_timers(bench: Bench) -> Iterator[Measured]:
     took = time.monotonic() - began
     yield measured("due timers", "timers/s", [woken / took])
     yield measured("due timers left or told twice", "timers", [float(abs(len(ids) - woken))])
-    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    yield measured("due timers, memory", "KiB", [float(grown)])
+    yield measured("due timers, memory before", "KiB", [before])
+    yield measured("due timers, most memory", "KiB", [_memory()])
     bench.crew.start()
+
+
+def _memory() -> float:
+    """The most memory that this process has had so far, in KiB."""
+    return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 
 def long_run(bench: Bench) -> Iterator[Measured]:
-    """A run of many steps, in this process: what the last steps cost in processor time, against the first."""
+    """A run of many steps, in this process: processor time of early and late steps, and of taking it up."""
     bench.crew.stop()
-    plan = {"name": "long", "steps": bench.size.long}
-    run = services.start_run("bench.walk", plan, actor="user:ana")
-    forget_marks()
-    say(f"  long run: {bench.size.long} steps …")
-    engine.advance(run.pk, "wrk_bench")
-    moments = [moment for _, _, moment in marks()]
-    tenth = max(1, len(moments) // 10)
-    first = (moments[2 * tenth] - moments[tenth]) / tenth  # after what happens once
-    last = (moments[-1] - moments[-1 - tenth]) / tenth
-    yield measured("long run, last tenth to second", "times", [last / first])
+    for steps in (bench.size.long // 5, bench.size.long):
+        say(f"  long run: {steps} steps …")
+        run = services.start_run("bench.walk", {"name": "long", "steps": steps}, actor="user:ana")
+        spent: list[float] = []
+        with patch.object(tools, "mark", partial(_note_time, spent)):
+            engine.advance(run.pk, "wrk_bench")
+        yield from _costs(spent) if steps == bench.size.long else ()
+        # As after a kill right before the end was written.
+        Run.objects.filter(pk=run.pk).update(state="queued")
+        began = time.process_time()
+        engine.advance(run.pk, "wrk_bench")
+        yield measured(f"resuming after {steps} steps", "ms", [(time.process_time() - began) * 1000])
     bench.crew.start()
+
+
+def _note_time(spent: list[float], name: str, step: int) -> None:
+    spent.append(time.process_time() * 1000)
+
+
+def _costs(spent: Sequence[float]) -> Iterator[Measured]:
+    """Processor time of a step, by the tenth of the run in which it was; all but the first count."""
+    tenth = max(1, len(spent) // 10)
+    places = {"second": tenth, "middle": len(spent) // 2 - tenth // 2, "last": len(spent) - 1 - tenth}
+    cost = {place: (spent[at + tenth] - spent[at]) / tenth for place, at in places.items()}
+    for place, milliseconds in cost.items():
+        yield measured(f"long run, a step of the {place} tenth", "ms", [milliseconds])
+    yield measured("long run, last tenth to second", "times", [cost["last"] / cost["second"]])
 
 
 def _wait_for_requests(bench: Bench, ids: Sequence[str]) -> None:
