@@ -343,3 +343,12 @@ class TestPages:
         page = page_of(f"/runs/{start('test.patient').id}/")
         for hidden in ("Wanted by", "Expected by", "Priority", "Answers for it", "not done in time"):
             assert hidden not in page, hidden
+
+
+@pytest.mark.parametrize("queue", ["", "Runs", "runs,agents", "r" * 41])
+def test_a_workflow_names_a_queue_that_there_can_be(queue: str) -> None:
+    with pytest.raises(ValueError, match="cannot be a queue; use a to z"):
+
+        @workflow.workflow("test.nowhere", queue=queue)
+        def nowhere(run: Run, case: Case) -> str:
+            return "never"
