@@ -16,6 +16,7 @@ from approvals.refusals import NotFound, Outcome, outcome_of
 from approvals.states import ApprovalState, Verdict
 from runs import actors
 from runs.clock import db_now
+from runs.turns.lookup import Lookup
 from tools.counting import MOST
 from tools.effects import Risk
 
@@ -43,20 +44,32 @@ class _SecondsLeft(Func):
 # The gate's questions
 
 
-class _Kept:
+@dataclass(frozen=True)
+class _Read:
     """The rules as this process last read them."""
 
+    ids: tuple[int, ...] = ()
     rules: tuple[Rule, ...] = ()
-    read_at: float = float("-inf")
+    at: float = float("-inf")
+
+
+_read = _Read()
+_IN_FORCE = Lookup(lambda: Policy.objects.in_force().only("pk"))
+# A version never changes once it is made; what it names, such as a group, may be called otherwise.
+_NAMES_MAX_AGE = 1.0
 
 
 def rules_in_force(max_age: float = 0.0) -> tuple[Rule, ...]:
     """The active version of every policy, as they are tried; read at most `max_age` seconds ago."""
-    now = time.monotonic()
-    if now - _Kept.read_at > max_age or not max_age:
-        _Kept.rules = tuple(row.rule for row in Policy.objects.in_force().select_related("group"))
-        _Kept.read_at = now
-    return _Kept.rules
+    global _read
+    known, now = _read, time.monotonic()
+    if now - known.at <= max_age:
+        return known.rules
+    if now - known.at <= _NAMES_MAX_AGE and tuple(row.pk for row in _IN_FORCE()) == known.ids:
+        return known.rules
+    rows = list(Policy.objects.in_force().select_related("group"))
+    _read = _Read(tuple(row.pk for row in rows), tuple(row.rule for row in rows), now)
+    return _read.rules
 
 
 # People's questions

@@ -177,6 +177,6 @@ def no_policies(request: pytest.FixtureRequest) -> Iterator[None]:
         request.getfixturevalue("transactional_db" if marker and marker.kwargs.get("transaction") else "db")
         Policy.objects.all().delete()
     with declared.scratch():
-        queries._Kept.read_at = float("-inf")
+        queries._read = queries._Read()
         yield
-        queries._Kept.read_at = float("-inf")
+        queries._read = queries._Read()
