@@ -135,6 +135,17 @@ def recovery(bench: Bench) -> Iterator[Measured]:
     yield measured("bodies lost", "bodies", lost)
 
 
+def start_of_workers(bench: Bench) -> Iterator[Measured]:
+    """New workers, all started at the same time, after the others were killed: until the last takes work."""
+    taken = []
+    for _ in range(bench.size.rounds):
+        bench.crew.kill()
+        began = time.monotonic()
+        bench.crew.start()
+        taken.append(time.monotonic() - began)
+    yield measured("start of workers", "s", taken)
+
+
 def _has_run(bodies: float) -> bool:
     return len(marks()) >= bodies
 
@@ -245,6 +256,7 @@ MEASURES: dict[str, Callable[[Bench], Iterator[Measured]]] = {
     "latency": latency,
     "resume": resume,
     "recovery": recovery,
+    "start": start_of_workers,
     "overlap": overlap,
     "waiting": waiting,
     "statements": statements,

@@ -13,6 +13,8 @@ from ops.launch.leash import end_with_parent
 from ops.launch.workers import READY_FILE
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+# A worker would run Django's checks, which load every page, and drop what they find. manage.py runs them.
+os.environ.setdefault("CELERY_SKIP_CHECKS", "1")
 
 app = Celery("holdpoint")
 app.config_from_object("django.conf:settings", namespace="CELERY")

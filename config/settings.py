@@ -41,7 +41,7 @@ HOLDPOINT_JOURNAL_KEYS = environment.journal_keys(
 INSTALLED_APPS = [
     "unfold",  # before the admin, whose templates it replaces
     "unfold.contrib.simple_history",
-    "django.contrib.admin",
+    "config.apps.AdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",

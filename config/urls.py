@@ -3,6 +3,8 @@ from django.urls import include, path
 
 from ops.views import healthz
 
+admin.autodiscover()
+
 urlpatterns = [
     path("", include("ops.urls")),
     path("", include("approvals.urls")),

@@ -5,6 +5,7 @@ twice.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from functools import partial
@@ -24,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 BATCH = 200
+FIRST_ROUND = 1.0  # seconds; the rounds that follow go on from there
 RETIRE_EVERY = 60.0  # seconds
 FILL_EVERY = 300.0  # seconds
 ANCHOR_EVERY = 600.0  # seconds
@@ -101,17 +103,34 @@ def by_moment(rows: QuerySet[Any], moment: str) -> Iterator[Any]:
         after = Q(**{f"{moment}__gte": at}) & (Q(**{f"{moment}__gt": at}) | Q(pk__gt=last))
 
 
-def rescue_lost_runs() -> int:
-    """Runs in a worker's hands whose worker is gone, or whose lease is over."""
+def rescue_lost_runs(within: float = math.inf) -> int:
+    """Runs in a worker's hands whose worker is gone, or whose lease is over; `within` seconds, then the next
+    round goes on.
+    """
     now, cared = db_now(), 0
-    gone = workers.Presence()
+    crew, ends, somebody_gone = workers.Presence(), ticks() + within, False
     leased = Run.objects.filter(state__in=services.LEASED).exclude(lease_owner="")
     for run_id, epoch, owner, until in in_batches(leased, "lease_epoch", "lease_owner", "lease_until"):
-        absence = gone.of(owner)
+        absence = crew.of(owner)
         if absence is None and (until is None or until > now):
             continue
-        cared += _rescue(run_id, epoch, absence)
+        cared += _rescue(run_id, epoch, absence, crew.listens_to(services.SUSPECTS))
+        somebody_gone = somebody_gone or absence is not None
+        if ticks() > ends:
+            break
+    if somebody_gone:
+        # They had fetched hints that they had not come to.
+        services.tell_again(now, BATCH)
     return cared
+
+
+def take_over() -> None:
+    """What a worker does before its first message: it takes up the runs of those that are gone.
+
+    Each of these statements would wait for its turn beside many busy threads; here there are none yet.
+    """
+    with acting_as(CARETAKER):
+        rescue_lost_runs(FIRST_ROUND)
 
 
 def in_batches(rows: QuerySet[Any], *columns: str) -> Iterator[tuple[Any, ...]]:
@@ -144,7 +163,7 @@ def find_lost_errands() -> int:
     return each(lost, services.wake_for_lost)
 
 
-def _rescue(run_id: str, epoch: int, absence: workers.Absence | None) -> int:
+def _rescue(run_id: str, epoch: int, absence: workers.Absence | None, alone: bool) -> int:
     try:
         return services.rescue_run(
             run_id,
@@ -152,7 +171,7 @@ def _rescue(run_id: str, epoch: int, absence: workers.Absence | None) -> int:
             reason=absence.reason if absence else "its lease ran out",
             died=True,
             proven=absence.proven if absence else False,
-            alone=workers.anyone_listens_to(services.SUSPECTS),
+            alone=alone,
             only_if_over=absence is None,
         )
     except Exception:

@@ -15,7 +15,6 @@ from enum import StrEnum
 from typing import Any
 from urllib.error import HTTPError
 
-import httpx
 import pydantic
 from django.core import exceptions as django_errors
 from django.db import Error as DatabaseError
@@ -163,10 +162,6 @@ _BUILT_IN: dict[type[BaseException], FailureClass] = {
     PermissionError: _Kind.PERMISSION,
     FileNotFoundError: _Kind.INVALID_DATA,
     subprocess.TimeoutExpired: _Kind.TRANSIENT,
-    httpx.TransportError: _Kind.TRANSIENT,
-    httpx.StreamError: _Kind.TRANSIENT,
-    httpx.UnsupportedProtocol: _Kind.INVALID_DATA,
-    httpx.InvalidURL: _Kind.INVALID_DATA,
     pydantic.ValidationError: _Kind.INVALID_DATA,
     django_errors.ValidationError: _Kind.INVALID_DATA,
     django_errors.ObjectDoesNotExist: _Kind.INVALID_DATA,
@@ -175,6 +170,13 @@ _BUILT_IN: dict[type[BaseException], FailureClass] = {
     OperationalError: _Kind.TRANSIENT,
     InterfaceError: _Kind.TRANSIENT,
     DatabaseError: _Kind.FATAL,
+}
+# Named and not imported: httpx is slow to load, and whoever gets an error from it has loaded it.
+_BUILT_IN_BY_NAME = {
+    "httpx.TransportError": _Kind.TRANSIENT,
+    "httpx.StreamError": _Kind.TRANSIENT,
+    "httpx.UnsupportedProtocol": _Kind.INVALID_DATA,
+    "httpx.InvalidURL": _Kind.INVALID_DATA,
 }
 _BY_ERRNO = dict.fromkeys(
     (
@@ -210,11 +212,10 @@ _NEVER_REACHED = (
     ConnectionRefusedError,
     socket.gaierror,
     ssl.SSLCertVerificationError,
-    httpx.ConnectError,
-    httpx.ConnectTimeout,
-    httpx.PoolTimeout,
-    httpx.UnsupportedProtocol,
-    httpx.InvalidURL,
+)
+_NEVER_REACHED_BY_NAME = frozenset(
+    f"httpx.{name}"
+    for name in ("ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProtocol", "InvalidURL")
 )
 
 
@@ -238,14 +239,27 @@ def classify(error: BaseException) -> Failure:
     status = _status_of(error)
     if status is not None:
         return _from_status(status, message, error)
-    proof = Proof.NOT_ACCEPTED if isinstance(error, _NEVER_REACHED) else Proof.NONE
+    proof = Proof.NOT_ACCEPTED if _was_never_sent(error) else Proof.NONE
     return Failure(_from_type(error), f"{type(error).__name__}: {message}", proof=proof)
+
+
+def _was_never_sent(error: BaseException) -> bool:
+    by_name = any(_name_of(ancestor) in _NEVER_REACHED_BY_NAME for ancestor in type(error).__mro__)
+    return by_name or isinstance(error, _NEVER_REACHED)
+
+
+def _name_of(error: type) -> str:
+    return f"{error.__module__}.{error.__qualname__}"
 
 
 def _from_type(error: BaseException) -> FailureClass:
     if isinstance(error, OSError) and type(error) is OSError:
         return _BY_ERRNO.get(error.errno or 0, _Kind.FATAL)
-    return next((_BUILT_IN[a] for a in type(error).__mro__ if a in _BUILT_IN), _Kind.FATAL)
+    for ancestor in type(error).__mro__:
+        kind = _BUILT_IN.get(ancestor) or _BUILT_IN_BY_NAME.get(_name_of(ancestor))
+        if kind is not None:
+            return kind
+    return _Kind.FATAL
 
 
 def _from_status(status: int, message: str, error: BaseException) -> Failure:

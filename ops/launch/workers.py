@@ -17,10 +17,8 @@ OF_TURNS = frozenset({"runs", "agents", "caretakers"})
 
 def command_of(name: str, queues: Sequence[str], concurrency: int, pool: str) -> list[str]:
     """The command line of a worker; `pool` is "threads" or "prefork"."""
-    worker = [sys.executable, "-m", "celery", "-A", "config.celery", "worker", "--loglevel", "INFO"]
     shape = ["--queues", ",".join(queues), "--pool", pool, "--concurrency", str(concurrency)]
-    quiet = ["--hostname", f"{name}@%h", "--without-gossip", "--without-mingle", "--without-heartbeat"]
-    return [*worker, *shape, *quiet]
+    return [sys.executable, "-m", "config.worker", *shape, "--hostname", f"{name}@%h"]
 
 
 def environment_of(pool: str) -> dict[str, str]:
@@ -30,8 +28,13 @@ def environment_of(pool: str) -> dict[str, str]:
     return {"HOLDPOINT_DATABASE_POOL": "0"} if pool == "prefork" else {}
 
 
+def keeping_bytecode(env: Mapping[str, str]) -> dict[str, str]:
+    """`env` for a process that keeps compiled code: without it every start compiles some 1500 files."""
+    return {name: value for name, value in env.items() if name != "PYTHONDONTWRITEBYTECODE"}
+
+
 class WorkerProcess(ChildProcess):
-    """`python -m celery -A config.celery worker` on some queues.
+    """`python -m config.worker` on some queues.
 
     `env` must say where the data is (HOLDPOINT_DATA, DATABASE_URL, REDIS_URL as needed). `pool` is "threads"
     or "prefork", `concurrency` the number of threads or children.
@@ -53,7 +56,7 @@ class WorkerProcess(ChildProcess):
             name,
             command_of(name, queues, concurrency, pool),
             log=place / "logs" / f"{name}.log",
-            env={**env, READY_FILE: str(self._ready_file), **environment_of(pool)},
+            env=keeping_bytecode({**env, READY_FILE: str(self._ready_file), **environment_of(pool)}),
         )
 
     def start(self) -> Self:
@@ -81,7 +84,9 @@ class BeatProcess(ChildProcess):
         command = [sys.executable, "-m", "celery", "-A", "config.celery", "beat", "--loglevel", "INFO"]
         # The static schedule needs no memory: every round is safe to run twice, or late.
         memory = ["--scheduler", "celery.beat:Scheduler", "--pidfile="]
-        super().__init__("beat", [*command, *memory], log=place / "logs" / "beat.log", env=env)
+        super().__init__(
+            "beat", [*command, *memory], log=place / "logs" / "beat.log", env=keeping_bytecode(env)
+        )
 
 
 class WebProcess(ChildProcess):
@@ -92,4 +97,4 @@ class WebProcess(ChildProcess):
         command = [sys.executable, "-m", "uvicorn", "config.asgi:application", "--host", "127.0.0.1"]
         shape = ["--port", str(port), "--lifespan", "off", "--no-access-log", "--no-server-header"]
         shape += ["--timeout-graceful-shutdown", "3"]
-        super().__init__("web", [*command, *shape], log=place / "logs" / "web.log", env=env)
+        super().__init__("web", [*command, *shape], log=place / "logs" / "web.log", env=keeping_bytecode(env))

@@ -56,8 +56,17 @@ def _start() -> None:
         workers.this_worker()
     except Exception:
         logger.exception("not registered yet: the next heartbeat tries again")
+    else:
+        _take_over()
     _pulse = workers.Pulse(timers.sweep, SWEEP_EVERY, _look_for_what_hangs)
     _pulse.start()
+
+
+def _take_over() -> None:
+    try:
+        timers.take_over()
+    except Exception:
+        logger.exception("nothing taken over yet: the rounds do it")
 
 
 def _end() -> None:

@@ -210,16 +210,23 @@ def how_to_start(queue: str) -> str:
 
 
 class Presence:
-    """One caretaker's round of looking who is gone; asks once for each worker."""
+    """One caretaker's round of looking who is there and who is gone; asks once for each."""
 
     def __init__(self) -> None:
         self._known: dict[str, Absence | None] = {}
+        self._listened_to: dict[str, bool] = {}
 
     def of(self, worker_id: str) -> Absence | None:
         """Why we know that this worker is gone; None when it lives or nobody can tell."""
         if worker_id not in self._known:
             self._known[worker_id] = _absence(worker_id)
         return self._known[worker_id]
+
+    def listens_to(self, queue: str) -> bool:
+        """Whether a live worker takes messages from `queue`."""
+        if queue not in self._listened_to:
+            self._listened_to[queue] = anyone_listens_to(queue)
+        return self._listened_to[queue]
 
 
 def _absence(worker_id: str) -> Absence | None:

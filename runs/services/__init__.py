@@ -32,7 +32,15 @@ from runs.services.standing import Standing, cannot, how_it_stands, possible_wit
 from runs.services.start import DuplicateKey, InvalidStart, QueueFull, new_run, start_run
 from runs.services.start_many import start_runs
 from runs.services.tokens import TokenNotFound, TokenRefused, issue_token, revoke_token
-from runs.services.waking import LEASED, MAX_CRASHES, requeue, rescue_run, wake, wake_due
+from runs.services.waking import (
+    LEASED,
+    MAX_CRASHES,
+    requeue,
+    rescue_run,
+    tell_again,
+    wake,
+    wake_due,
+)
 
 __all__ = [
     "HINT_LOST_AFTER",
@@ -107,6 +115,7 @@ __all__ = [
     "start_runs",
     "start_scheduled",
     "take_errand",
+    "tell_again",
     "tell_parent",
     "untold",
     "versions_not_as_activated",

@@ -45,6 +45,11 @@ def lock_run(run_id: str) -> Run:
 _LOCKED = Lookup(lambda run_id: Run.objects.select_for_update().filter(pk=run_id).order_by())
 
 
+def lock_run_unless_taken(run_id: str) -> Run | None:
+    """The run, locked as by ``lock_run``; None when somebody else has it locked just now."""
+    return Run.objects.select_for_update(skip_locked=True).filter(pk=run_id).first()
+
+
 def _found(run: Run | None, run_id: str) -> Run:
     if run is None:
         raise NotFound(f"There is no run {run_id}; check the id, or look for it in the list of runs.")

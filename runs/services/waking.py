@@ -15,12 +15,13 @@ from runs.journal import Entry
 from runs.messages import HINT_LOST_AFTER, SUSPECTS
 from runs.models import Run, Step
 from runs.services.places import give_places, line_up
-from runs.services.record import HEAD, append_entries, journal_writes, lock_run
+from runs.services.record import HEAD, append_entries, chain, journal_writes, lock_run, lock_run_unless_taken
 from runs.states import RunState, StepState
 from runs.turns.checkpoint import Write, own_transaction, put
 from runs.turns.columns import HISTORY_STAMP, RUN_HISTORY, RUN_HISTORY_TABLE, history_values, values_of
 
 MAX_CRASHES = 3
+TOGETHER = 2  # crashes from which on runs come back apart from each other, where nobody runs suspects alone
 LEASED = (RunState.RUNNING, RunState.PAUSING, RunState.CANCELLING)  # a worker may have it in these
 
 
@@ -82,6 +83,26 @@ def wake_due(run_id: str) -> bool:
     return True
 
 
+def tell_again(before: datetime, most: int) -> int:
+    """Send new hints for queued runs whose hints are older than `before`, the oldest first, and count them:
+    whoever had fetched those may be gone.
+
+    Not for runs that come back apart from each other, because their workers died again and again.
+    """
+    told = Run.objects.filter(state=RunState.QUEUED, wake_at__lt=before + HINT_LOST_AFTER)
+    told = told.exclude(placed=False).exclude(alone=False, crashes__gte=TOGETHER)
+    with own_transaction():
+        runs = list(
+            told.select_for_update(skip_locked=True)
+            .only("pk", "queue", "priority", "alone")
+            .order_by("wake_at")[:most]
+        )
+        Run.objects.filter(pk__in=[run.pk for run in runs]).update(wake_at=db_now() + HINT_LOST_AFTER)
+        for run in runs:
+            messages.tell(run)
+    return len(runs)
+
+
 def requeue(run_id: str) -> bool:
     """Send another hint for a queued run whose hint nobody took."""
     with own_transaction():
@@ -122,14 +143,15 @@ def rescue_run(
 ) -> bool:
     """Take a run from a worker that is gone or out of time, so that the next one goes on with it.
 
-    A compare-and-set on the epoch: of many caretakers one succeeds. `died` counts towards the limit after
-    which a person must look; `proven` says that the process is gone for certain, so that a write with a key
-    need not wait; `alone` sends it to a worker of its own, without counting: it may only have been near the
-    culprit; with `only_if_over` it is left alone when its worker has renewed the lease meanwhile.
+    A compare-and-set on the epoch: of many caretakers one succeeds, and the others go on to the next run at
+    once; so they share what a dead worker leaves. `died` counts towards the limit after which a person must
+    look; `proven` says that the process is gone for certain, so that a write with a key need not wait;
+    `alone` sends it to a worker of its own, without counting: it may only have been near the culprit; with
+    `only_if_over` it is left alone when its worker has renewed the lease meanwhile.
     """
     with own_transaction():
-        run = lock_run(run_id)
-        if run.state not in LEASED or not run.lease_owner or run.lease_epoch != epoch:
+        run = lock_run_unless_taken(run_id)
+        if run is None or run.state not in LEASED or not run.lease_owner or run.lease_epoch != epoch:
             return False
         if only_if_over and run.lease_until is not None and run.lease_until > db_now():
             return False
@@ -149,9 +171,10 @@ def rescue_run(
             return _quarantine(run, content)
         if run.state == RunState.RUNNING:
             run.rescue()
-        at_once = run.alone or run.crashes < 2
-        run.wake_at = db_now() + (HINT_LOST_AFTER if at_once else _apart())
-        append_entries(run, [Entry("run.rescued", f"Taken up again: {reason}", content)], actor=current())
+        at_once = run.alone or run.crashes < TOGETHER
+        now = db_now()
+        run.wake_at = now + (HINT_LOST_AFTER if at_once else _apart())
+        chain(run, [Entry("run.rescued", f"Taken up again: {reason}", content)], current(), now)
         run.save()
         if at_once:
             messages.tell(run)

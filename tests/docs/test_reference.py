@@ -22,7 +22,7 @@ APPS = ("config", "tools", "runs", "approvals", "ops", "examples")
 READERS = {"get", "flag", "words", "whole", "getenv", "pop", "setdefault"}
 _NAME = re.compile(r"[A-Z][A-Z0-9_]+")
 #: Of the system and of Python, not ours to document.
-FOREIGN = {"DEBIAN_FRONTEND", "__PYVENV_LAUNCHER__", "PYTHONUNBUFFERED"}
+FOREIGN = {"CELERY_SKIP_CHECKS", "DEBIAN_FRONTEND", "__PYVENV_LAUNCHER__", "PYTHONUNBUFFERED"}
 DECLARATIONS = (DOCS / "reference" / "declarations.md").read_text(encoding="utf-8")
 SETTINGS = (DOCS / "reference" / "settings.md").read_text(encoding="utf-8")
 

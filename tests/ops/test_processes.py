@@ -11,6 +11,7 @@ import pytest
 from ops.launch import claims
 from ops.launch.processes import LEASH, PROJECT, ChildProcess, NotReady, wait_until
 from ops.launch.supervisor import PATIENCE, REPLACE_ME, STEADY, GaveUp, Supervisor, Watched
+from ops.launch.workers import BeatProcess, WebProcess, WorkerProcess
 from runs.crew.life import REPLACED
 
 SLEEPER = [sys.executable, "-c", "import time; time.sleep(60)"]
@@ -186,3 +187,10 @@ class TestClaims:
             with pytest.raises(claims.Taken, match=f"Port {port} is taken .*--port {port + 1}"):
                 claims.free_port(port, patience=0)
         claims.free_port(port)
+
+
+def test_what_is_started_keeps_compiled_code_although_its_launcher_does_not(tmp_path: Path) -> None:
+    env = {"HOLDPOINT_DATA": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1", "LANG": "C"}
+    started = (WorkerProcess(env, ["runs"], 1), BeatProcess(env), WebProcess(env, 1))
+    assert [process.env.get("PYTHONDONTWRITEBYTECODE") for process in started] == [None] * 3
+    assert {process.env["LANG"] for process in started} == {"C"}

@@ -8,14 +8,14 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import connections
+from django.db import connections, transaction
 
 from runs import endings, engine, services, timers, workflow
 from runs.clock import db_now
 from runs.context import Run
 from runs.models import Blob, Step
 from runs.models import Run as RunRow
-from runs.services import places
+from runs.services import places, waking
 from runs.turns import lease
 from tests.in_turn import against
 from tools.contract import IdempotencyKey
@@ -76,14 +76,42 @@ def test_a_claim_that_waited_for_another_claim_leaves_the_run_alone(looks: list[
 # Caretakers
 
 
-def test_a_lease_that_is_renewed_while_a_caretaker_looks_is_left_alone(looks: list[str]) -> None:
+def test_a_lease_that_is_renewed_while_a_caretaker_looks_is_left_alone(
+    looks: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = start("rc.looks")
     turn = lease.claim(run.id, "wrk_late")
     assert turn is not None
     RunRow.objects.filter(pk=run.id).update(lease_until=db_now() - timedelta(seconds=1))
-    rescued = against(turn.commit, timers.rescue_lost_runs)
+    lock = waking.lock_run_unless_taken
+
+    def renewed_first(run_id: str) -> RunRow | None:
+        other = threading.Thread(target=_in_a_thread, args=(turn.commit,))
+        other.start()
+        other.join(20)
+        return lock(run_id)
+
+    monkeypatch.setattr(waking, "lock_run_unless_taken", renewed_first)
+    rescued = timers.rescue_lost_runs()
     run.refresh_from_db()
     assert (rescued, run.state, run.lease_owner, run.crashes) == (0, "running", "wrk_late", 0)
+
+
+def test_caretakers_share_the_runs_of_a_lost_worker(looks: list[str]) -> None:
+    """One that finds a run in another's hands goes on to the next instead of waiting."""
+    runs = [start("rc.looks") for _ in range(3)]
+    for run in runs:
+        assert lease.claim(run.id, "wrk_lost") is not None
+    RunRow.objects.update(lease_until=db_now() - timedelta(seconds=1))
+    took: list[int] = []
+    with transaction.atomic():
+        services.lock_run(runs[0].id)
+        other = threading.Thread(target=_in_a_thread, args=(lambda: took.append(timers.rescue_lost_runs()),))
+        other.start()
+        other.join(20)
+        assert took == [2]
+    assert timers.rescue_lost_runs() == 1
+    assert not RunRow.objects.exclude(state="queued", crashes=1).exists()
 
 
 # Places

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import socket
+from types import SimpleNamespace
+
 import pytest
 from pydantic import BaseModel
 
-from runs import engine, services, workflow
+from runs import engine, messages, services, timers, workflow
 from runs.clock import db_now
 from runs.context import Run
+from runs.crew import life
 from runs.engine import Outcome
 from runs.models import Run as RunRow
+from runs.models import Worker
+from runs.turns import lease
 from tools.contract import IdempotencyKey
 from tools.registry import tool
 
@@ -54,6 +60,70 @@ def test_it_waits_only_while_the_lost_call_may_still_arrive(proven: bool) -> Non
     assert outcome is (Outcome.ENDED if proven else Outcome.WAITING)
     assert len(keys) == (2 if proven else 1)
     assert len(set(keys)) == 1
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The runs that workers are told of from now on."""
+    names: list[str] = []
+    monkeypatch.setattr(messages, "_send", lambda task, kwargs, *_: names.append(kwargs["run_id"]) or True)
+    return names
+
+
+class TestBeforeTheFirstMessage:
+    """A worker that starts after a crash takes up at once what the lost one had, and had been told of."""
+
+    @pytest.fixture
+    def runs(self) -> list[RunRow]:
+        @workflow.workflow("test.many")
+        def many(run: Run, nothing: Nothing) -> str:
+            return "done"
+
+        return [services.start_run("test.many", {}, actor="user:ana") for _ in range(3)]
+
+    @pytest.fixture
+    def lost(self) -> str:
+        """A worker whose process has ended."""
+        now = db_now()
+        here = {"host": socket.gethostname(), "pid": 2**22 + 1, "process_started": "1", "pool": "threads"}
+        return Worker.objects.create(id="wrk_lost", queues="runs", started_at=now, beat_at=now, **here).pk
+
+    def test_runs_in_hand_and_runs_that_were_told_go_to_others(
+        self, runs: list[RunRow], lost: str, told: list[str]
+    ) -> None:
+        assert lease.claim(runs[0].id, lost) is not None
+        timers.take_over()
+        assert told == [run.id for run in runs]
+        runs[0].refresh_from_db()
+        assert (runs[0].state, runs[0].crashes, runs[0].lease_owner) == ("queued", 1, "")
+
+        timers.take_over()
+        assert len(told) == 3, "once is enough"
+
+    def test_every_worker_does_so_as_it_starts(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        done: list[str] = []
+        pulse = SimpleNamespace(start=lambda: done.append("rounds"))
+        monkeypatch.setattr(timers, "take_over", lambda: done.append("taken over"))
+        monkeypatch.setattr(life.workers, "this_worker", lambda: done.append("registered"))
+        monkeypatch.setattr(life.workers, "Pulse", lambda *_: pulse)
+        monkeypatch.setattr(life.workers, "expect_beats", lambda: None)
+        monkeypatch.setattr(life, "_pulse", None)
+        life._thread_pool_started()
+        assert done == ["registered", "taken over", "rounds"]
+
+    def test_nobody_is_told_again_when_nobody_is_lost(self, runs: list[RunRow], told: list[str]) -> None:
+        assert lease.claim(runs[0].id, "wrk_lives") is not None
+        timers.take_over()
+        assert told == []
+
+    def test_what_comes_back_apart_and_what_must_wait_is_not_hurried(
+        self, runs: list[RunRow], lost: str, told: list[str]
+    ) -> None:
+        RunRow.objects.filter(pk=runs[1].pk).update(crashes=2)
+        RunRow.objects.filter(pk=runs[2].pk).update(placed=False)
+        assert lease.claim(runs[0].id, lost) is not None
+        timers.take_over()
+        assert told == [runs[0].id]
 
 
 class TestSuspects:

@@ -12,7 +12,18 @@ from ops.launch.broker import NoBroker
 from ops.launch.postgres import NoPostgres
 from ops.launch.processes import PROJECT, NotReady
 
-MEASURES = ("steps", "latency", "resume", "recovery", "overlap", "waiting", "statements", "timers", "long")
+MEASURES = (
+    "steps",
+    "latency",
+    "resume",
+    "recovery",
+    "start",
+    "overlap",
+    "waiting",
+    "statements",
+    "timers",
+    "long",
+)
 
 
 class Command(BaseCommand):

@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from ops import health
 from ops.launch.processes import PROJECT
-from ops.launch.workers import OF_TURNS, command_of, environment_of
+from ops.launch.workers import OF_TURNS, command_of, environment_of, keeping_bytecode
 from tools.contract import QUEUE
 
 THREADS, CHILDREN = 8, 1
@@ -60,4 +60,4 @@ class Command(BaseCommand):
         self.stdout.flush()
         command = command_of(f"{queues[0]}-{os.getpid()}", queues, concurrency, pool)
         os.chdir(PROJECT)
-        os.execve(command[0], command, {**os.environ, **environment_of(pool)})
+        os.execve(command[0], command, keeping_bytecode({**os.environ, **environment_of(pool)}))
