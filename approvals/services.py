@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, TypeVar
 
-from django.db.models import QuerySet
+from django.db.models import Model, QuerySet
 
 from approvals import authority
 from approvals.models import Approval, Decision
@@ -324,6 +324,7 @@ def _count(approval: Approval, decisions: list[Decision]) -> tuple[Entry, list[W
 _END = ("state", "decided_at", "decided_by", "reason", "next")
 _DECISION = tuple(str(field.column) for field in Decision._meta.concrete_fields)
 _KEPT = kept_columns(Approval)
+_HISTORY: type[Model] = Approval.history.model
 
 
 def changed(approval: Approval, *columns: str, at: datetime, why: str) -> list[Write]:
@@ -333,7 +334,7 @@ def changed(approval: Approval, *columns: str, at: datetime, why: str) -> list[W
     kept = history_values(approval, _KEPT, kind="~", actor=actors.current(), at=at, reason=why)
     return [
         Write(Approval, columns, updates=[(approval.pk, *values_of(approval, columns))]),
-        Write(Approval.history.model, (*_KEPT, *HISTORY_STAMP), inserts=[kept]),
+        Write(_HISTORY, (*_KEPT, *HISTORY_STAMP), inserts=[kept]),
     ]
 
 
