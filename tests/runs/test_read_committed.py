@@ -97,7 +97,9 @@ def test_a_lease_that_is_renewed_while_a_caretaker_looks_is_left_alone(
     assert (rescued, run.state, run.lease_owner, run.crashes) == (0, "running", "wrk_late", 0)
 
 
-def test_caretakers_share_the_runs_of_a_lost_worker(looks: list[str]) -> None:
+def test_caretakers_share_the_runs_of_a_lost_worker(
+    looks: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
     """One that finds a run in another's hands goes on to the next instead of waiting."""
     runs = [start("rc.looks") for _ in range(3)]
     for run in runs:
@@ -110,6 +112,7 @@ def test_caretakers_share_the_runs_of_a_lost_worker(looks: list[str]) -> None:
         other.start()
         other.join(20)
         assert took == [2]
+        assert not caplog.records, "it waited for the other until it gave up"
     assert timers.rescue_lost_runs() == 1
     assert not RunRow.objects.exclude(state="queued", crashes=1).exists()
 
