@@ -112,7 +112,8 @@ def test_caretakers_share_the_runs_of_a_lost_worker(
         other.start()
         other.join(20)
         assert took == [2]
-        assert not caplog.records, "it waited for the other until it gave up"
+        # Whoever waits gives up at last, and says so.
+        assert not [record for record in caplog.records if record.levelname == "ERROR"]
     assert timers.rescue_lost_runs() == 1
     assert not RunRow.objects.exclude(state="queued", crashes=1).exists()
 
