@@ -161,8 +161,10 @@ def _postgresql(url: str, *, pool: bool, pool_size: int) -> dict[str, Any]:
         "prepare_threshold": 5,
         "connect_timeout": 5,
         "application_name": "holdpoint",
+        # What is prepared is found by its key: one plan does, and planning takes longer than the statement.
         "options": (
             "-c statement_timeout=60s -c lock_timeout=15s -c idle_in_transaction_session_timeout=60s"
+            " -c plan_cache_mode=force_generic_plan"
         ),
     }
     options.update(parse_qsl(parts.query))
@@ -170,7 +172,7 @@ def _postgresql(url: str, *, pool: bool, pool_size: int) -> dict[str, Any]:
     if pool:
         options["pool"] = {"min_size": 0, "max_size": pool_size, "timeout": 10, "max_idle": 60}
     return {
-        "ENGINE": "django.db.backends.postgresql",
+        "ENGINE": "config.postgresql",
         "NAME": unquote(parts.path[1:]),
         "USER": unquote(parts.username or ""),
         "PASSWORD": unquote(parts.password or ""),
