@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from django.db.models import QuerySet
 
@@ -16,7 +16,7 @@ from runs import gate
 from runs.clock import db_now
 from runs.gate import Go, Hold, Next, ProposedCall, Refuse
 from runs.journal import Entry
-from runs.turns.checkpoint import put
+from runs.turns.checkpoint import Write
 from runs.turns.lookup import Lookup
 from tools.contract import Preview
 
@@ -54,14 +54,14 @@ class ApprovalGate:
         return services.open_approval(call, request.requirement, request.preview)
 
     def answer(self, call: ProposedCall) -> gate.Verdict:
-        """What was decided about exactly this call; a Go uses the decision up for ``call.key``."""
+        """What was decided about exactly this call; a Go carries what uses it up for ``call.key``."""
         requirement, approval = _requirement(call), _latest(call, lock=True)
         verdict = _judge(call, requirement, approval)
         if approval is None or isinstance(verdict, Hold):
             return verdict
         if isinstance(verdict, Go) and verdict.approval_id:
-            _consume(approval, call.key)
-        elif not verdict.approval_id and approval.state in _STANDING:
+            return replace(verdict, uses=_used(approval, call.key))
+        if not verdict.approval_id and approval.state in _STANDING:
             services.no_longer_asked(approval)
         return verdict
 
@@ -153,9 +153,9 @@ def _unsigned(approval: Approval) -> Refuse:
     )
 
 
-def _consume(approval: Approval, key: str) -> None:
+def _used(approval: Approval, key: str) -> tuple[Write, ...]:
     if approval.consumed_by_key:
-        return
+        return ()
     now = db_now()
     approval.consumed_by_key, approval.consumed_at = key, now
-    put(services.changed(approval, "consumed_by_key", "consumed_at", at=now, why="used by its call"))
+    return (*services.changed(approval, "consumed_by_key", "consumed_at", at=now, why="used by its call"),)

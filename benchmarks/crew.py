@@ -50,8 +50,9 @@ def approve(run_id: str, reviewer: User) -> None:
     from approvals import services
     from approvals.models import Approval
 
-    asked = Approval.objects.only("pk", "digest").get(run_id=run_id, state="pending")
-    services.decide(asked.pk, by=reviewer, verdict="approve", digest=asked.digest)
+    asked = Approval.objects.filter(run_id=run_id, state="pending").values_list("pk", "digest")
+    approval_id, digest = asked.get()
+    services.decide(approval_id, by=reviewer, verdict="approve", digest=digest)
 
 
 class Crew:

@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from runs.journal import Entry
+from runs.turns.checkpoint import Write
 from tools.contract import Effect, Tool
 
 
@@ -68,11 +69,15 @@ class ProposedCall:
 
 @dataclass(frozen=True)
 class Go:
-    """The call may go on; `policy` says by which rule, `approval_id` by whose decision if by a person's."""
+    """The call may go on; `policy` says by which rule, `approval_id` by whose decision if by a person's.
+
+    `uses` are the rows that use that decision up, to be written with the intent of the call.
+    """
 
     policy: str
     approval_id: str = ""
     by: str = ""
+    uses: tuple[Write, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True)
@@ -111,7 +116,8 @@ class Gate(Protocol):
     def answer(self, call: ProposedCall) -> Verdict:
         """In the transaction of the intent, with the run locked: what was decided about exactly this call.
 
-        A Go consumes the decision for ``call.key``: no other call can use it, this call's retries can.
+        A Go carries what uses the decision up for ``call.key``: no other call can use it then, this call's
+        retries can.
         """
 
     def withdraw(self, run_id: str, reason: str, *, step_id: str = "") -> list[Entry]:

@@ -144,6 +144,7 @@ def _take_answer(turn: Turn, proposal: Proposal, step: Step) -> None:
             step.start()
             step.epoch = turn.run.lease_epoch
             turn.changed(step)
+            turn.pending.uses[step.id] = verdict.uses
             intend(turn, proposal, step, verdict)
             return
         if isinstance(verdict, Refuse):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 from django.db import models
@@ -43,6 +44,7 @@ class Pending:
     new_errands: set[str] = field(default_factory=set)
     entries: list[Entry] = field(default_factory=list)
     others: list[Write] = field(default_factory=list)
+    uses: dict[str, Sequence[Write]] = field(default_factory=dict)  # of decisions, by the step that uses one
     alongside: list[Callable[[], list[Entry]]] = field(default_factory=list)
     progress: bool = False
     columns: dict[str, Any] = field(default_factory=dict)  # of the run row
@@ -58,12 +60,14 @@ class Pending:
             *_rows(Errand, ERRAND_COLUMNS, ERRAND_CHANGES, self.errands, self.new_errands),
             Write(JournalEntry, ENTRY_COLUMNS, inserts=sealed_rows),
             *self.others,
+            *chain.from_iterable(self.uses.values()),
         ]
 
     def forget(self, step: Step) -> None:
         """Write nothing of `step`: it was never begun."""
         self.steps.pop(step.id, None)
         self.new_steps.discard(step.id)
+        self.uses.pop(step.id, None)
         self.step_history = [row for row in self.step_history if row[0] != step.id]
         self.entries = [entry for entry in self.entries if entry.step_id != step.id]
         for call in [call for call in self.calls.values() if call.step_id == step.id]:

@@ -19,7 +19,7 @@ from runs.clock import db_now
 from runs.gate import Go, Hold, Next, ProposedCall, Refuse
 from runs.models import Run
 from runs.services import append_entries, lock_run
-from runs.turns.checkpoint import own_transaction
+from runs.turns.checkpoint import own_transaction, put
 from tests.approvals.conftest import People, Proposed, look_up, made
 from tools.contract import Call
 
@@ -41,9 +41,13 @@ def opened(proposed: ProposedCall, hold: Hold) -> Approval:
 
 
 def answer(proposed: ProposedCall) -> port.Verdict:
+    """As the engine asks, and writes what uses the decision up with the intent."""
     with own_transaction():
         lock_run(proposed.run_id)
-        return gate.answer(proposed)
+        verdict = gate.answer(proposed)
+        if isinstance(verdict, Go):
+            put(verdict.uses)
+        return verdict
 
 
 def approve(approval: Approval, people: People) -> None:

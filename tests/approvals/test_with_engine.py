@@ -13,6 +13,7 @@ from approvals import rulebook, services
 from approvals.models import Approval
 from runs import engine, journal, workflow
 from runs.context import Run
+from runs.crew import workers
 from runs.engine import Outcome
 from runs.gate import Expired, Next, Rejected
 from runs.models import Run as RunRow
@@ -37,6 +38,7 @@ class Till:
     def __init__(self) -> None:
         self.paid: list[tuple[str, str]] = []
         self.closed = False
+        self.closed_soon = False
 
 
 @pytest.fixture
@@ -214,3 +216,21 @@ def test_a_policy_that_forbids_it_after_the_yes(refunds: str, till: Till, bea: U
     assert till.paid == []
     approval.refresh_from_db()
     assert approval.state == "superseded"
+
+
+def test_a_yes_is_used_up_with_the_intent_alone(
+    refunds: str, pay: Tool, till: Till, bea: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker is asked to end right before it would begin: nothing is begun, and the yes still stands."""
+    run, approval = started(refunds)
+    say(approval, bea)
+    with monkeypatch.context() as asked:
+        asked.setattr(workers, "leaving", lambda: till.closed_soon)
+        pay._hooks["precondition"] = lambda call: setattr(till, "closed_soon", True)
+        assert advance(run) is Outcome.HANDED_OVER
+    approval.refresh_from_db()
+    assert (till.paid, approval.state, approval.consumed_by_key) == ([], "approved", "")
+    pay._hooks.pop("precondition")
+    assert advance(run) is Outcome.ENDED
+    approval.refresh_from_db()
+    assert [key for _, key in till.paid] == [approval.consumed_by_key]
