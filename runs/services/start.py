@@ -106,7 +106,14 @@ def start_run(
             # Only what holds a key may be there already: the rest needs no place to come back to.
             with own_transaction() if once else nullcontext():
                 run = new_run(
-                    definition, recorded, actor=actor, intent=intent, source=source, once=once, **wanted
+                    definition,
+                    recorded,
+                    actor=actor,
+                    intent=intent,
+                    source=source,
+                    at=now,
+                    once=once,
+                    **wanted,
                 )
         except IntegrityError:
             there = _run_of(name, key)
@@ -127,18 +134,19 @@ def new_run(
     actor: str,
     said: str = "",
     content: dict[str, Any] | None = None,
+    at: datetime | None = None,
     **columns: Any,
 ) -> Run:
     """Write the row, the history and the first journal entry of a new run in the caller's transaction, and
     let it go on after the commit as soon as it may.
 
     `recorded` is what `definition.check_input` gave back, `actor` who has it started. `said` and `content`
-    are the sentence and the details of the first entry, where the usual ones do not do; `columns` are further
-    columns of the row, such as `intent`, `parent_id` or `forked_from`.
+    are the sentence and the details of the first entry, where the usual ones do not do; `at` is the moment,
+    now unless given; `columns` are further columns of the row, such as `intent`, `parent_id` or `forked_from`.
 
     The limits on runs of the workflow hold; nothing else is checked here, neither the version nor the queue.
     """
-    now = db_now()
+    now = at or db_now()
     run = draft_run(definition, recorded, now, actor=actor, **columns)
     insert_runs([(run, first_entry(run, actor, said, content))], actor=actor, at=now)
     return run
