@@ -142,7 +142,7 @@ def new_run(
 
     `recorded` is what `definition.check_input` gave back, `actor` who has it started. `said` and `content`
     are the sentence and the details of the first entry, where the usual ones do not do; `at` is the moment,
-    now unless given; `columns` are further columns of the row, such as `intent`, `parent_id` or `forked_from`.
+    now unless given; `columns` are further columns of the row, such as `intent` or `forked_from`.
 
     The limits on runs of the workflow hold; nothing else is checked here, neither the version nor the queue.
     """
