@@ -89,6 +89,8 @@ def put(writes: Sequence[Write]) -> None:
     Raises django.db.IntegrityError. Signals are not sent: history is among the writes, or is not written.
     """
     used = [part for part in writes if part.inserts or part.updates]
+    if not used:
+        return
     if connection.vendor == "postgresql":
         execute_prepared(_unfenced_statement(_shape_of(used)), _texts_of(used))
         return
