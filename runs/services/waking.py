@@ -195,7 +195,7 @@ def _apart() -> timedelta:
     """Where nobody runs suspects alone they come back at moments of their own: who dies again was not near
     the culprit, but is it.
     """
-    return HINT_LOST_AFTER * random.uniform(0.1, 2.0)  # noqa: S311 - only spreads them
+    return HINT_LOST_AFTER * random.uniform(0.1, 4.0)  # noqa: S311 - only spreads them
 
 
 def _quarantine(run: Run, content: dict[str, Any]) -> bool:

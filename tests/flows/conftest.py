@@ -14,13 +14,30 @@ from approvals.models import Approval, Decision
 from ops.launch.workers import WorkerProcess
 from runs import journal, services
 from runs.models import JournalEntry, Run, Step, Worker
-from tests.flows.promises import workflows, world
-from tests.flows.story import Until
+from tests.flows.promises import world
+from tools import registry
+
+with registry.scratch():
+    # Other tests see an installation without the tools of the stories.
+    before = set(registry.all_tools())
+    from tests.flows.promises import workflows
+    from tests.flows.story import Until
+
+    PROMISED = [tool for tool in registry.all_tools() if tool not in before]
 
 # Seconds, in stories about leases that end. Elsewhere they last as long as in production: whoever is proven
 # to be gone loses its runs at once.
 SHORT_LEASE, SHORT_MARGIN = 2, 1
 ALL_QUEUES = ("runs", "agents", "caretakers")
+
+
+@pytest.fixture(autouse=True)
+def promised_tools() -> Iterator[None]:
+    """The tools of the stories, as in the workers."""
+    with registry.scratch():
+        for tool in PROMISED:
+            registry.add(tool)
+        yield
 
 
 @pytest.fixture
