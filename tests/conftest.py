@@ -7,6 +7,7 @@ from typing import NoReturn
 from urllib.parse import quote, urlencode
 
 import pytest
+from django.apps import apps
 from django.conf import settings
 from django.db import connection
 
@@ -83,11 +84,10 @@ def database_url() -> str:
 
 @pytest.fixture
 def installed_tools(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only the tools of installed apps: the stories of tests/flows bring their own into this process."""
+    """Only the tools of installed apps: other tests bring theirs into this process, and the benchmarks."""
+    homes = tuple(f"{app.name}." for app in apps.get_app_configs())
     known = {
-        name: tool
-        for name, tool in registry._tools.items()
-        if not tool.function.__module__.startswith("tests.")
+        name: tool for name, tool in registry._tools.items() if tool.function.__module__.startswith(homes)
     }
     monkeypatch.setattr(registry, "_tools", known)
 
