@@ -30,7 +30,7 @@ def _digest(functions: tuple[Callable[..., Any], ...]) -> str:
     for function in functions:
         try:
             node = _tree_of(function)
-            around = _definitions(function.__module__)
+            around = _definitions(inspect.getsource(sys.modules[function.__module__]))
         except (OSError, TypeError, SyntaxError, KeyError):
             return ""
         node.decorator_list = []  # what is declared about a workflow is no code of it
@@ -47,10 +47,10 @@ def _tree_of(function: Callable[..., Any]) -> Any:
 
 
 @cache
-def _definitions(module: str) -> dict[str, list[ast.stmt]]:
-    """What a module defines at its top, by name. A name that is defined twice has two definitions."""
+def _definitions(source: str) -> dict[str, list[ast.stmt]]:
+    """What a module's source defines at its top, by name. A name that is defined twice has two definitions."""
     found: dict[str, list[ast.stmt]] = {}
-    for statement in ast.parse(inspect.getsource(sys.modules[module])).body:
+    for statement in ast.parse(source).body:
         for name in _names_defined(statement):
             found.setdefault(name, []).append(statement)
     return found
