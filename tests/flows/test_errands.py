@@ -104,7 +104,8 @@ def test_a_body_that_hangs_in_c_is_killed_whatever_it_hangs_in(
     until(lambda: all(stage.entries(run, "errand.lost") for run in runs.values()), 60)
     for how, run in runs.items():
         first = world.happened(f"stall {how}")[0]
-        assert not Path(f"/proc/{first['pid']}").exists(), how
+        # Its errand may be given up before it is killed and buried.
+        until(lambda pid=first["pid"]: not Path(f"/proc/{pid}").exists(), 10, how)
         known_after = stage.entries(run, "errand.lost")[0].recorded_at.timestamp() - first["at"] - 1
         record_property(f"seconds from a timeout until the death is known, {how}", known_after)
         assert known_after < 2 + SLACK
