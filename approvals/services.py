@@ -113,12 +113,10 @@ def expire(approval_id: str) -> bool:
             return False
         approval.expire()
         said = f"Nobody decided by {approval.expires_at:%Y-%m-%d %H:%M:%S} UTC"
-        approval.end(at=now, by=actors.current(), reason=said, next=Next(approval.on_expiry))
-        _keep(approval)
+        rows = _end(approval, at=now, by=actors.current(), reason=said, next=Next(approval.on_expiry))
         content = {"next": approval.on_expiry, "expires_at": approval.expires_at.isoformat()}
         entry = _entry(approval, "expired", f"{said}: {approval.title}", content)
-        append_entries(run, [entry], actor=actors.current())
-        wake(run)
+        wake(run, [entry], at=now, also=rows)
     return True
 
 
@@ -157,9 +155,9 @@ def supersede(approval: Approval, *, by: Approval | None) -> Entry:
     reason = "What would be done has changed" if by else "The policy no longer asks for a decision"
     if by is not None:
         approval.superseded_by_id = by.pk
-    approval.end(at=db_now(), by=actors.current(), reason=reason, next=None)
     approval.effective_at = None
-    _keep(approval, "superseded_by", "effective_at")
+    further = ("superseded_by_id", "effective_at")
+    put(_end(approval, *further, at=db_now(), by=actors.current(), reason=reason, next=None))
     content = {"superseded_by": by.pk if by else None}
     return _entry(approval, "superseded", f"{reason}: {approval.title}", content)
 
@@ -179,8 +177,7 @@ def withdraw(run_id: str, reason: str, *, step_id: str = "") -> list[Entry]:
     asked = asked.filter(step_id=step_id) if step_id else asked
     for approval in asked.order_by("id"):
         approval.withdraw()
-        approval.end(at=db_now(), by=actors.current(), reason=reason, next=None)
-        _keep(approval)
+        put(_end(approval, at=db_now(), by=actors.current(), reason=reason, next=None))
         said = f"Withdrawn, {reason}: {approval.title}"
         entries.append(_entry(approval, "withdrawn", said, {"reason": reason}))
     return entries
@@ -308,16 +305,14 @@ def _count(approval: Approval, decisions: list[Decision]) -> tuple[Entry, list[W
     if decision.verdict == Verdict.REJECT:
         approval.reject()
         why, then = reason_of(decision), Next(decision.next)
-        approval.end(at=now, by=decision.actor, reason=why, next=then)
-        rows += changed(approval, *_END, at=now, why=why)
+        rows += _end(approval, at=now, by=decision.actor, reason=why, next=then)
         return _decision_entry(approval, decision, "rejected"), rows
     given = sum(each.verdict == Verdict.APPROVE for each in decisions)
     if given < approval.quorum:
         return _decision_entry(approval, decision, "counted", f" ({given} of {approval.quorum})"), rows
     approval.approve()
-    approval.end(at=now, by=decision.actor, reason=decision.reason, next=None)
     approval.effective_at = now
-    rows += changed(approval, *_END, "effective_at", at=now, why=decision.reason)
+    rows += _end(approval, "effective_at", at=now, by=decision.actor, reason=decision.reason, next=None)
     return _decision_entry(approval, decision, "approved"), rows
 
 
@@ -336,6 +331,14 @@ def changed(approval: Approval, *columns: str, at: datetime, why: str) -> list[W
         Write(Approval, columns, updates=[(approval.pk, *values_of(approval, columns))]),
         Write(_HISTORY, (*_KEPT, *HISTORY_STAMP), inserts=[kept]),
     ]
+
+
+def _end(
+    approval: Approval, *columns: str, at: datetime, by: str, reason: str, next: Next | None
+) -> list[Write]:
+    """Note on `approval`, after its transition, how it ended; what to write, with further changed `columns`."""
+    approval.end(at=at, by=by, reason=reason, next=next)
+    return changed(approval, *_END, *columns, at=at, why=reason)
 
 
 def reason_of(decision: Decision) -> str:
@@ -369,8 +372,3 @@ def _entry(approval: Approval, kind: str, sentence: str, content: Mapping[str, o
         "tool": approval.tool,
     }
     return Entry(f"approval.{kind}", sentence, normalise({**common, **content}), approval.step_id)
-
-
-def _keep(approval: Approval, *fields: str) -> None:
-    approval._change_reason = approval.reason  # type: ignore[attr-defined]
-    approval.save(update_fields=[*_END, *fields])

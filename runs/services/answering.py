@@ -9,7 +9,7 @@ from runs.actors import acting_as, plain_name
 from runs.clock import db_now
 from runs.journal import Entry
 from runs.models import JournalEntry, Run, Step
-from runs.services.record import NotFound, NotPossible, append_entries, lock_run
+from runs.services.record import NotFound, NotPossible, lock_run
 from runs.services.waking import wake
 from runs.states import StepState
 from runs.turns.checkpoint import own_transaction
@@ -53,8 +53,7 @@ def answer_question(step_id: str, value: Any, *, by: User | AnonymousUser) -> St
         step.save()
         content = {"result": digest(recorded)}
         entry = Entry("question.answered", f"{plain_name(actor)} answered the question", content, step.id)
-        append_entries(run, [entry], actor=actor)
-        wake(run)
+        wake(run, [entry], actor=actor, at=now)
     return step
 
 

@@ -15,7 +15,7 @@ from runs.clock import db_now
 from runs.journal import Entry
 from runs.models import Run, Step
 from runs.services.cancelling import cancel_run
-from runs.services.record import NotFound, NotPossible, append_entries, lock_run
+from runs.services.record import NotFound, NotPossible, lock_run
 from runs.services.waking import wake
 from runs.states import RUN_ENDED, RunState, StepState
 from runs.turns.checkpoint import own_transaction
@@ -55,8 +55,7 @@ def _tell(child: Run) -> None:
     if step is None or parent.ended:
         return
     _end(step, child)
-    append_entries(parent, [_entry(step, child)], actor=_actor(child.id))
-    wake(parent)
+    wake(parent, [_entry(step, child)], actor=_actor(child.id))
 
 
 def _end(step: Step, child: Run) -> None:

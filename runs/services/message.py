@@ -63,10 +63,11 @@ def send_message(run_id: str, name: str, payload: Any, *, actor: str, key: str =
         message.save(force_insert=True)
         content = {"message": message.id, "name": name, "payload": digest(plain)}
         entry = Entry("message.received", f"{plain_name(actor)} sent the message {name}", content)
-        append_entries(run, [entry], actor=actor)
-        # A run that waits for something else need not look: the message is here when it asks.
         if run.state != RunState.WAITING or waiting:
-            wake(run)
+            wake(run, [entry], actor=actor)
+        else:
+            # It waits for something else and need not look: the message is here when it asks.
+            append_entries(run, [entry], actor=actor)
     return message
 
 

@@ -104,8 +104,7 @@ def _failed(
 ) -> None:
     tried, since = tried_since(step)
     elapsed = (turn.now() - since).total_seconds()
-    doubt = bool((step.error or {}).get("in_doubt"))
-    decision = decide(proposal.tool.effect, failure, tried, elapsed, in_doubt=doubt)
+    decision = decide(proposal.tool.effect, failure, tried, elapsed, in_doubt=step.in_doubt)
     if decision.action is Action.UNKNOWN:
         lost(turn, proposal, step, call, failure)
         return
@@ -152,7 +151,7 @@ def try_again(turn: Turn, proposal: Proposal, step: Step) -> None:
     """The next attempt, when it is due and nothing shows that an earlier one had happened."""
     if step.due_at is not None and turn.now() < step.due_at:
         raise turn.stop(Suspend(f"the next attempt of {step.name}", until=step.due_at))
-    if (step.error or {}).get("in_doubt") and settled_by_lookup(turn, proposal, step):
+    if step.in_doubt and settled_by_lookup(turn, proposal, step):
         return
     turn.restart(step)
     intend(turn, proposal, step, None)

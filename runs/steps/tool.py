@@ -127,7 +127,7 @@ def _once_more(turn: Turn, proposal: Proposal, step: Step) -> None:
     """A person has it tried again: the tool's own rules and the gate are asked as at the first time."""
     if step.due_at is not None and turn.now() < step.due_at:
         raise turn.stop(Suspend(f"the next attempt of {step.name}", until=step.due_at))
-    if (step.error or {}).get("in_doubt") and settled_by_lookup(turn, proposal, step):
+    if step.in_doubt and settled_by_lookup(turn, proposal, step):
         return
     _take_answer(turn, proposal, step)
 
