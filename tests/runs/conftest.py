@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from runs import gate, workflow
 from runs.gate import Go, Hold, ProposedCall, Refuse, Verdict
 from runs.journal import Entry
+from tests.runs.dying import World
 from tools import registry
 
 
@@ -40,3 +42,9 @@ class OpenGate:
 def open_gate(monkeypatch: pytest.MonkeyPatch) -> None:
     """Install a gate that lets everything pass."""
     monkeypatch.setattr(gate, "_installed", OpenGate())
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    """What happens outside, whoever did it and whatever became of them."""
+    return World(tmp_path / "world")

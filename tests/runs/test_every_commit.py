@@ -20,6 +20,7 @@ from runs.context import Run
 from runs.models import Run as RunRow
 from runs.models import Step
 from runs.turns import checkpoint
+from tests.runs.dying import DEAD
 from tools import registry
 from tools import services as calls
 from tools.contract import IdempotencyKey
@@ -29,7 +30,6 @@ pytestmark = [
     pytest.mark.django_db(transaction=True),
     pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning"),
 ]
-DEAD = 86
 #: More commits than the run has: the trials beyond its end show that all of them were tried.
 COMMITS = 14
 

@@ -6,26 +6,17 @@ after the end; then a person settles it.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
-from runs import engine, journal, services, timers, workflow
+from runs import journal, services, timers, workflow
 from runs.context import Run
 from runs.models import Run as RunRow
 from runs.models import Step
-from tests.runs.test_every_commit_of_each_kind import (
-    MOST_COMMITS,
-    Death,
-    World,
-    family,
-    open_runs,
-    take_over,
-    time_passes,
-)
-from tests.runs.test_every_commit_of_each_kind import world as world  # the fixture
+from tests.runs.dying import Death, World
+from tests.runs.test_every_commit_of_each_kind import MOST_COMMITS, family, time_passes, turns
 from tools import registry
 from tools import services as calls
 from tools.contract import IdempotencyKey
@@ -37,7 +28,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning"),
     pytest.mark.usefixtures("open_gate"),
 ]
-ROUNDS = 30
 ENDS = {
     "cancel": "cancelled",
     "clean": "cancelled",
@@ -108,19 +98,13 @@ def stories(world: World, installed_tools: None) -> Iterator[None]:
         yield
 
 
-def live(kind: str) -> None:
+def live(kind: str, first: str) -> None:
     """All that happens to a run and its family until the last of them has ended."""
-    for _ in range(ROUNDS):
-        if not open_runs().exists():
-            return
-        for row in open_runs():
-            take_over(row)
-            engine.advance(row.pk, f"wrk_{os.getpid()}")
-            if kind in ("cancel", "clean"):
-                give_up(row.pk)
+    for _ in turns():
+        if kind in ("cancel", "clean"):
+            give_up(first)
         time_passes()
         timers.sweep()
-    raise AssertionError([(row.workflow, row.state, row.waiting_for, row.attention) for row in open_runs()])
 
 
 def give_up(run_id: str) -> None:
@@ -139,9 +123,9 @@ def test_nothing_that_happened_is_ever_on_record_as_cancelled(
     for at in range(1, MOST_COMMITS):
         world.place.write_text("")
         first = services.start_run(f"doubt.{kind}", 1, actor="user:ana").pk
-        died = Death(at, after=after).of(lambda: live(kind))
+        died = Death(at, after=after).of(lambda first=first: live(kind, first))
         check_keys(first, world)
-        live(kind)
+        live(kind, first)
         check_keys(first, world)
         unknown += check_end(first, kind)
         settle(first, world)

@@ -6,17 +6,14 @@ commit number n; another one goes on from what is on record. Judged by a ledger 
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import Permission, User
-from django.db import connection
 
 from approvals import services as approvals
 from approvals.models import Approval
@@ -24,8 +21,7 @@ from runs import engine, journal, services, timers, workflow
 from runs.context import Run
 from runs.models import Run as RunRow
 from runs.models import Step
-from runs.turns import checkpoint, lease
-from tests.runs.test_every_commit import DEAD
+from tests.runs.dying import Death, World
 from tools import registry
 from tools import services as calls
 from tools.contract import IdempotencyKey
@@ -37,30 +33,6 @@ pytestmark = [
 ]
 ROUNDS = 30
 MOST_COMMITS = 80
-
-
-class World:
-    """The ledger: one line for each thing that was done outside, appended at once, never rolled back."""
-
-    def __init__(self, place: Path) -> None:
-        self.place = place
-
-    def happen(self, what: str, key: str) -> None:
-        with self.place.open("a") as file:
-            file.write(f"{what} {key}\n")
-
-    def lines(self) -> list[tuple[str, str]]:
-        return [tuple(line.split(" ")) for line in self.place.read_text().splitlines()]  # type: ignore[misc]
-
-    def done(self) -> Counter[str]:
-        return Counter(what for what, _ in self.lines())
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> World:
-    made = World(tmp_path / "world")
-    made.place.touch()
-    return made
 
 
 @dataclass
@@ -172,12 +144,7 @@ def bea() -> User:
 
 def live(first: str, story: Story, bea: User, world: World) -> None:
     """All that happens to a run and its family until the last of them has ended."""
-    for _ in range(ROUNDS):
-        if not open_runs().exists():
-            return
-        for row in open_runs():
-            take_over(row)
-            engine.advance(row.pk, f"wrk_{os.getpid()}")
+    for _ in turns():
         time_passes()
         timers.sweep()
         if story.decided:
@@ -185,6 +152,17 @@ def live(first: str, story: Story, bea: User, world: World) -> None:
         settle(world)
         if story.message:
             send(first)
+
+
+def turns() -> Iterator[None]:
+    """Rounds in which every open run had its turn, until the last of them has ended."""
+    for _ in range(ROUNDS):
+        if not open_runs().exists():
+            return
+        for row in open_runs():
+            take_over(row)
+            engine.advance(row.pk, f"wrk_{os.getpid()}")
+        yield
     stuck = [(row.workflow, row.state, row.waiting_for, row.attention) for row in open_runs()]
     raise AssertionError(f"it is stuck: {stuck}")
 
@@ -226,50 +204,6 @@ def send(run_id: str) -> None:
         services.send_message(run_id, "go", "go", actor="user:ana", key="the one")
 
 
-# Dying
-
-
-class Death:
-    """A process of its own in which `play` is played until it dies around commit number `at`."""
-
-    def __init__(self, at: int, *, after: bool) -> None:
-        self._at, self._after, self._commits = at, after, 0
-
-    def of(self, play: Callable[[], None]) -> bool:
-        """Whether it died; False when it came to the end first."""
-        connection.close()
-        child = multiprocessing.get_context("fork").Process(target=self._play, args=(play,))
-        child.start()
-        child.join(120)
-        code = child.exitcode
-        child.close()
-        assert code in (0, DEAD), f"the process ended with {code}"
-        return code == DEAD
-
-    def _play(self, play: Callable[[], None]) -> None:
-        database = type(connection._connections["default"])  # type: ignore[attr-defined]
-        database.commit = self._around(database.commit)
-        checkpoint.execute_prepared = self._around(checkpoint.execute_prepared, alone=True)
-        lease.execute_prepared = self._around(lease.execute_prepared, alone=True)  # type: ignore[attr-defined]
-        play()
-        connection.close()
-        os._exit(0)
-
-    def _around(self, real: Callable[..., Any], *, alone: bool = False) -> Callable[..., Any]:
-        def dying(*args: Any) -> Any:
-            if alone and connection.in_atomic_block:
-                return real(*args)  # a part of a transaction, whose commit counts
-            self._commits += 1
-            if self._commits == self._at and not self._after:
-                os._exit(DEAD)
-            done = real(*args)
-            if self._commits == self._at:
-                os._exit(DEAD)
-            return done
-
-        return dying
-
-
 @pytest.mark.usefixtures("stories")
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("kind", list(STORIES))
@@ -304,7 +238,7 @@ def check(first: str, story: Story, world: World) -> None:
         assert len(ended) == len(set(ended)), "a step succeeded twice"
         assert row.to_tell == "", "whoever waited was told"
     assert last_of(first).output == story.output
-    assert world.done() == story.effects, world.lines()
+    assert world.count() == story.effects, world.lines()
     assert not ToolCall.objects.filter(state__in=["started", "unknown"]).exists()
     assert not Step.objects.filter(state__in=["started", "waiting", "held", "unknown"]).exists()
     asked = Approval.objects.filter(run__in=family(first)).values_list("state", flat=True)

@@ -6,16 +6,11 @@ find for themselves who is gone. Judged by a ledger outside the database.
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
 
 import pytest
-from django.db import connection
 
 from runs import engine, journal, services, timers, workflow
 from runs.context import Run
@@ -23,8 +18,7 @@ from runs.crew import workers
 from runs.errands import performing
 from runs.models import Errand, JournalEntry, Step
 from runs.models import Run as RunRow
-from runs.turns import checkpoint, lease
-from tests.runs.test_every_commit import DEAD
+from tests.runs.dying import Death, World
 from tools import registry
 from tools import services as calls
 from tools.contract import IdempotencyKey
@@ -45,31 +39,6 @@ OUTPUT = ["seen a", "put b", "put c", "launched", "seen d"]
 EFFECTS = {"put b": 1, "put c": 1, "launched": 1}
 
 
-class World:
-    """The ledger: a line for each call that arrived and each thing that was done, never rolled back."""
-
-    def __init__(self, place: Path) -> None:
-        self.place = place
-
-    def do(self, what: str, key: str) -> str:
-        with self.place.open("a") as file:
-            file.write(f"{what}|{key}\n")
-        return what
-
-    def lines(self) -> list[tuple[str, str]]:
-        return [tuple(line.split("|")) for line in self.place.read_text().splitlines()]  # type: ignore[misc]
-
-    def count(self, beginning: str) -> Counter[str]:
-        return Counter(what for what, _ in self.lines() if what.startswith(beginning))
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> World:
-    made = World(tmp_path / "world")
-    made.place.touch()
-    return made
-
-
 @pytest.fixture
 def errands(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """A read, two writes side by side and what cannot be undone, each on another queue; and a read here."""
@@ -85,15 +54,15 @@ def errands(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     @registry.tool(effect="write", risk="low", name="put", rollback="None", queue=QUEUE)
     def put(what: str, *, key: IdempotencyKey) -> str:
         """The other side knows the key, and does it once."""
-        world.do(f"asked to put {what}", key)
+        world.happen(f"asked to put {what}", key)
         if (f"put {what}", str(key)) not in world.lines():
-            world.do(f"put {what}", key)
+            world.happen(f"put {what}", key)
         return f"put {what}"
 
     @registry.tool(effect="irreversible", risk="high", name="launch", rollback="None", queue=QUEUE)
     def launch(*, key: IdempotencyKey) -> str:
-        world.do("asked to launch", key)
-        return world.do("launched", key)
+        world.happen("asked to launch", key)
+        return world.happen("launched", key)
 
     @workflow.workflow("test.errands")
     def errands(run: Run, case: int) -> list[str]:
@@ -104,54 +73,14 @@ def errands(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("runs.messages._send", lambda *sent: True)
 
 
-# Dying
+class Deaths(Death):
+    """Workers in processes of their own, one of which dies."""
 
+    died = 0
 
-@dataclass
-class Deaths:
-    """Processes that do one kind of work, one of which dies before or after its commit number `at`."""
-
-    at: int
-    after: bool
-    died: list[str] = field(default_factory=list)
-    _commits: Any = field(default_factory=lambda: multiprocessing.get_context("fork").Value("i", 0))
-
-    def of(self, work: Callable[[str], object]) -> None:
-        """`work`, given the id of its worker, in a process of its own."""
-        connection.close()
-        child = multiprocessing.get_context("fork").Process(target=self._play, args=(work,))
-        child.start()
-        pid = child.pid
-        child.join(60)
-        code = child.exitcode
-        child.close()
-        assert code in (0, DEAD), f"the process ended with {code}"
-        if code == DEAD:
-            self.died.append(str(pid))
-
-    def _play(self, work: Callable[[str], object]) -> None:
-        me = workers.this_worker()  # known to the others before anything counts
-        database = type(connection._connections["default"])  # type: ignore[attr-defined]
-        database.commit = self._around(database.commit)
-        checkpoint.execute_prepared = self._around(checkpoint.execute_prepared, alone=True)
-        lease.execute_prepared = self._around(lease.execute_prepared, alone=True)  # type: ignore[attr-defined]
-        work(me.id)
-        connection.close()
-        os._exit(0)
-
-    def _around(self, real: Callable[..., Any], *, alone: bool = False) -> Callable[..., Any]:
-        def dying(*args: Any) -> Any:
-            if alone and connection.in_atomic_block:
-                return real(*args)  # a part of a transaction, whose commit counts
-            self._commits.value += 1
-            if self._commits.value == self.at and not self.after:
-                os._exit(DEAD)
-            done = real(*args)
-            if self._commits.value == self.at:
-                os._exit(DEAD)
-            return done
-
-        return dying
+    def of_worker(self, work: Callable[[str], object]) -> None:
+        """`work`, given the id of its worker, which is known to the others before anything counts."""
+        self.died += self.of(lambda: work(workers.this_worker().id), before=workers.this_worker)
 
 
 def never() -> Deaths:
@@ -164,10 +93,10 @@ def never() -> Deaths:
 def live(run: RunRow, turns: Deaths, bodies: Deaths, world: World) -> RunRow:
     """The run to its end, with caretakers and a person doing their part."""
     for _ in range(ROUNDS):
-        turns.of(lambda worker: engine.advance(run.pk, worker))
+        turns.of_worker(lambda worker: engine.advance(run.pk, worker))
         timers.rescue_lost_runs()
         for call_id in Errand.objects.filter(state="waiting").order_by("pk").values_list("pk", flat=True):
-            bodies.of(lambda worker, call_id=call_id: performing.perform(call_id, worker))
+            bodies.of_worker(lambda worker, call_id=call_id: performing.perform(call_id, worker))
         timers.find_lost_errands()
         time_passes()
         settle(world)
@@ -213,7 +142,7 @@ def trial(world: World, turns: Deaths, bodies: Deaths) -> Told:
     check(run, world)
     said = Counter(JournalEntry.objects.filter(run=run).values_list("kind", flat=True))
     arrived = sum(world.count("asked").values())
-    return Told(len(turns.died), len(bodies.died), said["run.rescued"], said["errand.lost"], arrived)
+    return Told(turns.died, bodies.died, said["run.rescued"], said["errand.lost"], arrived)
 
 
 def check(run: RunRow, world: World) -> None:
