@@ -336,7 +336,7 @@ def changed(approval: Approval, *columns: str, at: datetime, why: str) -> list[W
 def _end(
     approval: Approval, *columns: str, at: datetime, by: str, reason: str, next: Next | None
 ) -> list[Write]:
-    """Note on `approval`, after its transition, how it ended; what to write, with further changed `columns`."""
+    """Note on `approval`, after its transition, how it ended; what to write, with further `columns`."""
     approval.end(at=at, by=by, reason=reason, next=next)
     return changed(approval, *_END, *columns, at=at, why=reason)
 

@@ -48,7 +48,7 @@ def _tree_of(function: Callable[..., Any]) -> Any:
 
 @cache
 def _definitions(source: str) -> dict[str, list[ast.stmt]]:
-    """What a module's source defines at its top, by name. A name that is defined twice has two definitions."""
+    """What a module of this source defines at its top, by name. A name defined twice has two definitions."""
     found: dict[str, list[ast.stmt]] = {}
     for statement in ast.parse(source).body:
         for name in _names_defined(statement):

@@ -1,4 +1,4 @@
-"""Processes that die before or after one of their commits, and the ledger by which what they did is judged."""
+"""Processes that die before or after one of their commits, and the ledger by which they are judged."""
 
 from __future__ import annotations
 
