@@ -24,6 +24,12 @@ class ArtifactId(StringConverter):
     regex = "art_[0-9a-z]{1,28}"
 
 
+class CallId(StringConverter):
+    """An id such as ``call_…``."""
+
+    regex = "call_[0-9a-z]{1,27}"
+
+
 class Verb(StringConverter):
     """What people do with runs."""
 
@@ -34,6 +40,7 @@ register_converter(RunId, "run_id")
 register_converter(Verb, "verb")
 register_converter(StepId, "step_id")
 register_converter(ArtifactId, "artifact_id")
+register_converter(CallId, "call_id")
 app_name = "runs"
 urlpatterns = [
     path("runs/", runs.run_list, name="list"),
@@ -41,6 +48,7 @@ urlpatterns = [
     path("runs/several/", control.several, name="several"),
     path("runs/<run_id:run_id>/control/<verb:verb>/", control.control, name="control"),
     path("runs/<run_id:run_id>/resume/", runs.resume, name="resume"),
+    path("runs/<run_id:run_id>/calls/<call_id:call_id>/settle/", runs.settle, name="settle"),
     path("runs/<run_id:run_id>/grant/", budget.grant, name="grant"),
     path("runs/<run_id:run_id>/questions/<step_id:step_id>/", questions.question, name="question"),
     path("runs/<run_id:run_id>/artifacts/<artifact_id:artifact_id>/", artifacts.artifact, name="artifact"),

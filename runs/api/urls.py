@@ -7,12 +7,6 @@ from runs.api import calls, control, runs, schema, stream, workflows
 from runs.urls import RunId as RunId  # registers the converters of ids
 
 
-class CallId(StringConverter):
-    """An id such as ``call_…``; anything else is no address at all."""
-
-    regex = "call_[0-9a-z]{1,27}"
-
-
 class WorkflowName(StringConverter):
     """The name of a workflow."""
 
@@ -27,7 +21,6 @@ class VersionNumber(IntConverter):
 
 register_converter(WorkflowName, "workflow_name")
 register_converter(VersionNumber, "version")
-register_converter(CallId, "call_id")
 
 app_name = "api"
 ONE = "v1/runs/<run_id:run_id>"

@@ -62,7 +62,7 @@ def failed_again(run: Run) -> Plan:
         then = "then it can be retried" if run.ended else "the run then goes on by itself"
         raise NotPossible(
             f"Nobody knows whether step {unknown.path} ({unknown.name}) of {run.id} happened. Settle that "
-            f"first, as the run's page says or with manage.py tools reconcile; {then}.",
+            f"first, on the run's page or with manage.py tools reconcile; {then}.",
             code="unknown",
         )
     plan = Plan()

@@ -65,9 +65,16 @@ class AnswerForm:
         return values.get("answer") if self.whole else values
 
 
-def form_for(schema: dict[str, Any], given: Mapping[str, Any] | None = None) -> AnswerForm:
-    """The form that the JSON schema asks for, with what was `given` (a POST) filled in."""
+def form_for(
+    schema: dict[str, Any], given: Mapping[str, Any] | None = None, *, label: str = "Your answer"
+) -> AnswerForm:
+    """The form that the JSON schema asks for, with what was `given` (a POST) filled in.
+
+    `label` is what a value is called that is one field by itself.
+    """
     plain = _resolved(schema, schema)
+    if plain.get("type") == "null":
+        return AnswerForm([], whole=True)
     properties = plain.get("properties", {}) if plain.get("type") == "object" else {}
     needed = set(plain.get("required", []))
     fields = [
@@ -76,7 +83,7 @@ def form_for(schema: dict[str, Any], given: Mapping[str, Any] | None = None) -> 
     ]
     if 0 < len(fields) <= MOST_FIELDS and all(field.kind != "json" for field in fields):
         return AnswerForm(fields, whole=False)
-    return AnswerForm([_field("answer", "Your answer", plain, not _may_be_empty(plain), given)], whole=True)
+    return AnswerForm([_field("answer", label, plain, not _may_be_empty(plain), given)], whole=True)
 
 
 def _field(

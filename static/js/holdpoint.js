@@ -89,7 +89,7 @@
   // Lists refresh themselves, but never under a pointer or the focus.
   const says = document.querySelector("[data-freshness]");
   function freshness(text) { if (says) says.textContent = text; }
-  function inUse(list) { return list.matches(":hover") || list.contains(document.activeElement) || list.querySelector("input[name=run]:checked") !== null; }
+  function inUse(list) { return list.matches(":hover") || list.contains(document.activeElement) || list.querySelector("input:checked") !== null; }
   function refresh() {
     for (const list of document.querySelectorAll("[data-refresh]")) {
       if (document.visibilityState !== "visible") continue;

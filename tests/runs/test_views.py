@@ -301,20 +301,18 @@ class TestRunPage:
 
 
 class TestAttention:
-    def test_an_unknown_outcome_says_what_to_type(self, omar: Client) -> None:
+    def test_an_unknown_outcome_asks_what_was_found(self, omar: Client) -> None:
         run = a_run("test.wires")
         call = ToolCall.objects.get(run_id=run.id)
         page = text_of(omar, page_of(run))
-        assert f"tools reconcile {call.id} --happened" in page
-        assert f"tools reconcile {call.id} --did-not-happen" in page
-        assert "--by omar" in page
+        assert reverse("runs:settle", args=[run.id, call.id]) in page
         assert call.key in page
         assert "Let it go on" not in page
 
     def test_whoever_may_not_settle_is_told_whom_to_ask(self, olga: Client) -> None:
         page = text_of(olga, page_of(a_run("test.wires")))
         assert "ask an operator" in page
-        assert "reconcile" not in page
+        assert "/settle/" not in page
 
     @pytest.fixture
     def halted(self, monkeypatch: pytest.MonkeyPatch) -> RunRow:

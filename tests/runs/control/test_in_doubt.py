@@ -167,7 +167,7 @@ class TestStaysUnknown:
         listed = client.get("/api/v1/calls").json()["items"]
         assert [item["id"] for item in listed] == [call.id]
         page = client.get(f"/runs/{ended.id}/").content.decode()
-        assert f"tools reconcile {call.id}" in page and call.key in page
+        assert f"/calls/{call.id}/settle/" in page and call.key in page
         assert "tried again" not in page, "nobody waits for it any more"
         assert "; nobody knows yet whether 1 call happened" in page
         window = client.get("/admin/tools/toolcall/?state=unknown").content.decode()
