@@ -11,8 +11,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from django.core.management.base import BaseCommand
-
 from approvals import queries, services
 from approvals.models import Approval
 from approvals.refusals import outcome_of
@@ -20,12 +18,13 @@ from approvals.states import ReasonCode, Verdict
 from runs.cli.answers import Answers, Exit, Verb, add_verbs, answering, no
 from runs.cli.people import actor, add_by, person
 from runs.gate import Next
+from tools.command import PlainCommand
 
 CLIENT = "command"
 SEE = "approvals.view_approval"
 
 
-class Command(BaseCommand):
+class Command(PlainCommand):
     """Lists, shows and decides approvals."""
 
     help = "List, show and decide what waits for a decision."

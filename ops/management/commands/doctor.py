@@ -10,12 +10,13 @@ from argparse import ArgumentParser
 from dataclasses import asdict
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from ops.doctor import Level, examine
+from tools.command import PlainCommand
 
 
-class Command(BaseCommand):
+class Command(PlainCommand):
     """Looks at everything that runs need; changes nothing."""
 
     help = "Tell what is well and what is not, each with its cure."

@@ -10,17 +10,18 @@ from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from runs.anchors import verify_anchors
 from runs.journal import Break, verify
 from runs.models import JournalEntry, Run
+from tools.command import PlainCommand
 
 BROKEN, NOT_FOUND = 1, 4
 EVERY = 200  # runs between two lines of progress
 
 
-class Command(BaseCommand):
+class Command(PlainCommand):
     """Verifies the hash chain, the seals and the heads of journals."""
 
     help = "Verify that journals are whole: every entry sealed, none missing, none changed."

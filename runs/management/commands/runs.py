@@ -8,10 +8,9 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand
-
 from runs.cli import checking, control, looking, starting, telling, versions
 from runs.cli.answers import Answers, add_verbs, answering
+from tools.command import PlainCommand
 
 VERBS = [
     *starting.VERBS,
@@ -23,7 +22,7 @@ VERBS = [
 ]
 
 
-class Command(BaseCommand):
+class Command(PlainCommand):
     """Everything that can be done with runs from a shell."""
 
     help = "Start runs, look at them, control them, and check them against the code."

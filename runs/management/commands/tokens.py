@@ -11,17 +11,18 @@ from datetime import datetime
 from typing import Any
 
 from django.contrib.auth import get_user_model
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from runs import actors, services
 from runs.clock import db_now
 from runs.models import Token
 from runs.scopes import SCOPES
+from tools.command import PlainCommand
 
 NOT_FOUND, REFUSED = 4, 5
 
 
-class Command(BaseCommand):
+class Command(PlainCommand):
     """Issues, lists and revokes tokens."""
 
     help = "Issue, list and revoke tokens for other systems."

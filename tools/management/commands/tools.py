@@ -10,11 +10,12 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.contrib.auth import get_user_model
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from tools import registry, services
 from tools.canonical import Json, NotJson, parse
 from tools.clock import db_now
+from tools.command import PlainCommand
 from tools.contract import Tool
 from tools.models import ToolCall
 from tools.unknown import CannotLook, Outcome, too_early
@@ -22,7 +23,7 @@ from tools.unknown import CannotLook, Outcome, too_early
 FAILED, USAGE, NOT_FOUND, REFUSED, CONFLICT = 1, 2, 4, 5, 6
 
 
-class Command(BaseCommand):
+class Command(PlainCommand):
     """Lists tools, lists calls whose outcome is unknown, and settles them."""
 
     help = "List tools; list and reconcile tool calls whose outcome is unknown."

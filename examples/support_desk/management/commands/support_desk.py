@@ -13,7 +13,7 @@ from typing import Any
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.management import call_command
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from examples.support_desk import loading
 from examples.support_desk.cases import Case, read_cases
@@ -25,6 +25,7 @@ from examples.support_desk.stage import EFFECTS, INTERRUPTED, NoStage, run_on_st
 from ops.demo_people import ensure_demo_people
 from ops.launch.leash import end_with_parent
 from runs import actors
+from tools.command import PlainCommand
 
 
 def at_least_one(text: str) -> int:
@@ -34,7 +35,7 @@ def at_least_one(text: str) -> int:
     return int(text)
 
 
-class Command(BaseCommand):
+class Command(PlainCommand):
     """Each verb is one method."""
 
     help = "The support desk: load a shop or the demo, play cases."
