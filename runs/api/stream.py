@@ -148,8 +148,7 @@ class JournalStream(Door):
         Last-Event-ID to go on after it, without gaps or repeats. `end` says that the run has ended; comments
         show that the line is alive. A stream is closed after ten minutes: come back with the last id.
         """
-        after = _place(request)
-        found_run(run_id)
+        after = _place(request, found_run(run_id))
         technical = sees_technical(request)
         token = request.auth.pk if isinstance(request.auth, Token) else ""
         caller = _Caller(token, partial(type(request.session), request.session.session_key))
@@ -164,7 +163,21 @@ class JournalStream(Door):
         return response
 
 
-def _place(request: Request) -> int:
+def _place(request: Request, run: Run) -> int:
+    """After which entry the stream begins. Raises Refused for what is no number of an entry of `run`."""
+    after = _sent(request)
+    if after > run.head_seq:
+        # Of another run, or of a database that was put back: waiting would skip what is written until then.
+        raise Refused(
+            400,
+            "invalid",
+            f"The journal of {run.id} ends with entry {run.head_seq}: nobody can have entry {after} of it. "
+            "Send the number of the last entry that you have, or 0 to begin with the first.",
+        )
+    return after
+
+
+def _sent(request: Request) -> int:
     sent = request.headers.get(LAST)
     if sent is None:
         return read_query(request, Since).after

@@ -275,5 +275,16 @@ def test_a_place_that_is_none_is_refused(omar: Caller, world: World, sent: str) 
     assert omar.get(path, Last_Event_ID=sent).status_code == 400
 
 
+@pytest.mark.parametrize("where", ["header", "query"])
+@pytest.mark.parametrize("name", ["test.looks", "test.waits"])
+def test_a_place_beyond_the_end_is_refused(omar: Caller, name: str, where: str) -> None:
+    run = a_run(name)
+    path, beyond = f"runs/{run.pk}/journal/stream", run.head_seq + 1
+    given = {"Last_Event_ID": str(beyond)} if where == "header" else {}
+    said = omar.get(path if given else f"{path}?after={beyond}", **given)
+    assert (said.status_code, said["Content-Type"]) == (400, "application/problem+json")
+    assert f"ends with entry {run.head_seq}: nobody can have entry {beyond}" in said.json()["detail"]
+
+
 def test_an_unknown_run_has_no_stream(omar: Caller) -> None:
     assert omar.get("runs/run_0/journal/stream").status_code == 404
