@@ -11,7 +11,7 @@ from ops.launch.workers import WorkerProcess
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
-THREADS = 16
+THREADS = 32
 QUEUES = ("runs", "agents", "caretakers")
 REVIEWER = "benchmark-reviewer"
 #: Steps and milliseconds of each kind of work that is nothing but steps.

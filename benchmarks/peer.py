@@ -1,7 +1,7 @@
 """This project as one of several engines that are given the same work, one after the other.
 
 Whoever compares engines loads this file: it needs their ``peers.base`` and ``common`` on the path. It starts
-workers as an installation does, two processes of sixteen threads, with gate, history and journal on.
+workers as an installation does, two processes of thirty-two threads, with gate, history and journal on.
 """
 
 from __future__ import annotations

@@ -165,6 +165,9 @@ CELERY_BEAT_SCHEDULE = {
 HOLDPOINT_LEASE_SECONDS = environment.whole("HOLDPOINT_LEASE_SECONDS", 30, least=1)
 HOLDPOINT_LEASE_MARGIN = environment.whole("HOLDPOINT_LEASE_MARGIN", 10, least=1)
 
+# How many of a worker's threads may work on their turns at once; bodies and models' answers do not count.
+HOLDPOINT_TURNS_AT_ONCE = environment.whole("HOLDPOINT_TURNS_AT_ONCE", 4, least=1)
+
 # The most runs that may wait in one queue before nobody can start another; 0: no limit.
 HOLDPOINT_QUEUE_LIMIT = environment.whole("HOLDPOINT_QUEUE_LIMIT", 0)
 # The most messages of one run that it has not taken before nobody can send it another; 0: no limit.

@@ -8,6 +8,7 @@ from celery import shared_task
 
 from runs import engine, timers
 from runs.crew import workers
+from runs.crew.seats import SEATS
 from runs.errands import performing
 
 
@@ -18,7 +19,8 @@ def advance(*, run_id: str, **_newer: Any) -> None:
     if not workers.may_take():
         return  # a caretaker sends another hint
     # An old hint may bring a suspect to a worker of many threads, where it would take the others down again.
-    engine.advance(run_id, me, suspects=workers.pool() != "threads")
+    with SEATS.taken():
+        engine.advance(run_id, me, suspects=workers.pool() != "threads")
 
 
 @shared_task(ignore_result=True)

@@ -122,7 +122,6 @@ class AgentPort:
         turn.note(f"{kind}.started", f"Asks {name}" if kind == "model" else f"Begins {name}", step)
         turn.intend(turn.lease_for(timeout), step)
         turn.lanes.holds(timeout)
-        turn.rest()
 
     def finish(self, path: str, result: Any, usage: Usage | None, sentence: str) -> None:
         """The result on record; a model request cost money and is committed at once."""

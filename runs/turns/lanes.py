@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
 from contextvars import copy_context
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
@@ -23,6 +24,7 @@ from runs.stops import Lost, Stop
 
 T = TypeVar("T")
 
+SHORT = 0.02  # seconds for which an agent's turn waits before it makes room for others
 SIDE_BY_SIDE = 32  # bodies of one turn at a time; their leases must outlive the slowest of them
 
 
@@ -53,13 +55,16 @@ class Lane:
 class Lanes:
     """The branches of one turn.
 
-    `commit` writes what is pending, with a lease of so many seconds; `rest` gives the connection back before
-    a long wait.
+    `commit` writes what is pending, with a lease of so many seconds; a long wait is spent in `aside`.
     """
 
-    def __init__(self, commit: Callable[[float], None], rest: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        commit: Callable[[float], None],
+        aside: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
         self._commit = commit
-        self._rest = rest
+        self._aside = aside
         self._home: greenlet | None = None
         self._lanes: dict[greenlet, Lane] = {}
         self._ready: deque[Lane] = deque()
@@ -177,10 +182,10 @@ class Lanes:
     def _await_news(self) -> None:
         moments = [lane.look_at for lane in self._lanes.values() if lane.look_at is not None]
         timeout = max(0.0, min(moments) - ticks()) if moments else None
-        if all(lane.slow for lane in self._lanes.values() if lane.ends_at > 0.0):
-            self._rest()
+        slow = all(lane.slow for lane in self._lanes.values() if lane.ends_at > 0.0)
         try:
-            self._ready.append(self._inbox.get(timeout=timeout))
+            with self._aside() if slow else nullcontext():
+                self._ready.append(self._inbox.get(timeout=timeout))
         except Empty:
             now = ticks()
             self._ready.extend(lane for lane in self._lanes.values() if (lane.look_at or now + 1) <= now)
@@ -233,13 +238,15 @@ class Lanes:
             lane.ends_at = ticks() + timeout if timeout else 0.0
 
     def perform(self, body: Callable[[], T], timeout: float, *, waits: bool, slow: bool = False) -> T:
-        """Run `body` on a thread of its own while the others go on. Raises what it raises, and Lost.
+        """Run `body`; in a branch, on a thread of its own while the others go on. Raises what it raises, and
+        Lost.
 
-        While all that is under way is `slow`, the turn keeps no connection.
+        While all that is under way is `slow`, the turn keeps no connection and no seat.
         """
         lane = self.current()
         if lane is None:
-            return body()
+            with self._aside() if slow else nullcontext():
+                return body()
         act = _Act[T](body, lane, self._inbox)
         lane.ends_at, lane.slow = ticks() + timeout, slow
         try:
@@ -255,7 +262,7 @@ class Lanes:
         """As `queue.get`, letting the other branches go on meanwhile; whoever puts must `nudge`."""
         lane = self.current()
         if lane is None:
-            return queue.get(timeout=timeout)
+            return self._get_alone(queue, timeout)
         lane.look_at = ticks() + timeout
         try:
             while queue.empty():
@@ -267,6 +274,12 @@ class Lanes:
         finally:
             lane.look_at = None
         return queue.get_nowait()
+
+    def _get_alone(self, queue: SimpleQueue[Any], timeout: float) -> Any:
+        with suppress(Empty):
+            return queue.get(timeout=min(SHORT, timeout))
+        with self._aside():
+            return queue.get(timeout=max(0.0, timeout - SHORT))
 
     def nudge(self, lane: Lane | None) -> None:
         """From any thread: there is something for `lane`."""

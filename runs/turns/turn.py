@@ -16,7 +16,8 @@ from django.db import OperationalError, connection, transaction
 
 from runs import budget, journal, workflow
 from runs.clock import TurnClock, ticks
-from runs.crew import pace, watch, workers
+from runs.crew import watch, workers
+from runs.crew.seats import SEATS
 from runs.journal import Entry, Head
 from runs.models import ERRAND_OPEN, Errand, Run, Step
 from runs.states import RunState, StepState
@@ -70,7 +71,7 @@ class Turn(Recall):
         self._read_errands = False
         self.messages_taken: set[str] = set()  # in this turn, by whichever branch
         self.half_done = False  # what is pending was not all meant to be written: look at the record again
-        self.lanes = Lanes(self.commit_together, self.rest)
+        self.lanes = Lanes(self.commit_together, SEATS.lent)
         self.lease_ends = ticks() + LEASE
         self.written_at = ticks()
         self.position = max((step.position for step in steps), default=0)
@@ -312,10 +313,8 @@ class Turn(Recall):
         """Carry out what is on record; beside the acts of other branches when there are any.
 
         With `waits`, a branch that has lost still waits for it: what changes the world must be recorded.
-        Before a `slow` one the connection is given back.
+        Before a `slow` one the connection is given back, and the seat.
         """
-        if slow and self.lanes.current() is None:
-            self.rest()
         return self.lanes.perform(watch.watched(body, timeout), timeout, waits=waits, slow=slow)
 
     def lock(self) -> None:
@@ -417,10 +416,6 @@ class Turn(Recall):
         late = not_before is not None and self.clock.after(seconds) > not_before
         if late or self.lease_left() < seconds:
             raise self.stop(Fenced(f"{self.run.id}: the lease may be over before the call could end"))
-
-    def rest(self) -> None:
-        """Before a long wait for the outside: give the database connection back to the pool."""
-        pace.free_connection()
 
     def active_ms(self) -> int:
         """Milliseconds that workers have spent on the run, this turn included."""
