@@ -52,27 +52,6 @@ def test_whoever_comes_waits_until_a_seat_is_free(monkeypatch: pytest.MonkeyPatc
     third.end()
 
 
-def test_many_turns_never_have_more_seats_than_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(seats, "PATIENCE", 60.0)
-    room, counting = Seats(3), threading.Lock()
-    now = most = done = 0
-
-    def turn() -> None:
-        nonlocal now, most, done
-        for _ in range(50):
-            with room.taken():
-                with counting:
-                    now += 1
-                    most = max(most, now)
-                with counting:
-                    now -= 1
-                    done += 1
-
-    for thread in [begun(turn) for _ in range(16)]:
-        thread.join(SOON)
-    assert (done, now, most <= 3) == (16 * 50, 0, True)
-
-
 def test_a_long_wait_leaves_its_seat_to_others_and_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(seats, "PATIENCE", 60.0)
     room, answered, back = Seats(1), threading.Event(), threading.Event()
