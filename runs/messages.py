@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from celery import current_app
 from django.db import transaction
 from kombu.pools import producers
+from kombu.utils.uuid import uuid
 
 if TYPE_CHECKING:
     from runs.models import Run
@@ -61,15 +62,7 @@ def _send(task: str, kwargs: dict[str, str], queue: str, priority: int) -> bool:
         return False
     try:
         with producers[_connection()].acquire(block=True, timeout=1) as producer:
-            current_app.send_task(
-                task,
-                kwargs=kwargs,
-                queue=queue,
-                producer=producer,
-                priority=_as_broker_counts(priority),
-                retry=False,
-                ignore_result=True,
-            )
+            _publish(producer, task, kwargs, queue, priority)
     except Exception as error:
         # Whatever the broker's trouble is, the row is the truth and the caller's work is done.
         _silent_until = time.monotonic() + REST
@@ -78,9 +71,33 @@ def _send(task: str, kwargs: dict[str, str], queue: str, priority: int) -> bool:
     return True
 
 
+def _publish(producer: Any, task: str, kwargs: dict[str, str], queue: str, priority: int) -> None:
+    """As `send_task` does, in half the time: by the exchange that leads to the queue of its own name, so that
+    the broker is not asked first where that queue is bound.
+    """
+    amqp = current_app.amqp
+    message = amqp.as_task_v2(uuid(), task, (), kwargs, ignore_result=True, kwargsrepr=repr(kwargs))
+    producer.publish(
+        message.body,
+        exchange="",
+        routing_key=queue,
+        # A virtual broker makes a list as it is filled; another one drops what no queue is there for.
+        declare=[amqp.queues[queue]] if _is_amqp() else [],
+        headers=message.headers,
+        priority=_as_broker_counts(priority),
+        serializer="json",
+        retry=False,
+        **message.properties,
+    )
+
+
 def _as_broker_counts(priority: int) -> int:
     """Redis takes 0 first, RabbitMQ takes 9 first (where its queue knows priorities at all)."""
-    return priority if str(current_app.conf.broker_url).startswith("amqp") else HIGHEST - priority
+    return priority if _is_amqp() else HIGHEST - priority
+
+
+def _is_amqp() -> bool:
+    return str(current_app.conf.broker_url).startswith("amqp")
 
 
 def _connection() -> Any:
