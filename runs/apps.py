@@ -15,6 +15,7 @@ class RunsConfig(AppConfig):
         # Models can be imported only now.
         from runs import agent, endings, questions, services, waits, workflow
         from runs.crew import life
+        from runs.replays.replay import replay
         from tools import ports
 
         # Of what it brings only crontabs are shown: see runs.admin.schedules.
@@ -26,4 +27,5 @@ class RunsConfig(AppConfig):
         endings.listen("runs.places", services.hand_on)
         endings.listen("runs.family", services.settle_family)
         waits.add(questions.waits_of)
+        services.replay_with(replay)
         ports.lock_run, ports.on_settled = services.lock_run, services.settle_call

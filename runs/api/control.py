@@ -202,7 +202,7 @@ class ReportOut(BaseModel):
     workflow: str
     version: int
     state: str
-    verdict: str = Field(description="matches, diverged or missing_code.")
+    verdict: str = Field(description="matches, diverged, missing_code or unreadable.")
     steps: int = Field(description="How many steps were compared.")
     sentence: str
     goes_on: str

@@ -12,7 +12,7 @@ from runs.context import Run as Handle
 from runs.gate import Next, Rejected
 from runs.models import CLEAN_UP, Run, Step
 from runs.replays.report import Divergence, Report, Side, Verdict
-from runs.replays.turn import SETTLED, Record, ReplayTurn, reads_only
+from runs.replays.turn import SETTLED, Forbidden, Record, ReplayTurn, reads_only
 from runs.services.record import found_run
 from runs.states import RunState, StepState
 from runs.stops import Diverged, EndOfRecord, NeedsAttention, Restarting, named
@@ -86,6 +86,8 @@ class _Replay:
             missing = reason.code == "missing_code"
             verdict = Verdict.MISSING_CODE if missing else Verdict.UNREADABLE
             return self._report(verdict, problem=reason.sentence)
+        except Forbidden as error:
+            return self._report(Verdict.UNREADABLE, problem=str(error).rstrip("."))
         return self._report(Verdict.MATCHES, goes_on=goes_on)
 
     def _report(self, verdict: Verdict, **found: Any) -> Report:
@@ -119,6 +121,8 @@ class _Replay:
             return _Ending(state, {"error": error})
         except Restarting as again:
             return _Ending(RESTARTED, again.value)
+        except Forbidden:
+            raise
         except Exception as error:
             return _Ending(RunState.FAILED, {"error": _told(error)})
 
@@ -198,6 +202,8 @@ class _Replay:
             turn.go_on_only_if_running()
         except EndOfRecord as end:
             return self._at_the_end_of_the_record(turn, end)
+        except Forbidden:
+            raise
         except Exception as error:
             return f"its clean-up fails: {type(error).__name__}: {error}"
         for step in recorded:

@@ -13,7 +13,7 @@ class Verdict(StrEnum):
     MATCHES = "matches"  # the code asks for exactly what is on record
     DIVERGED = "diverged"  # it asks for something else
     MISSING_CODE = "missing_code"  # there is no code of this version
-    UNREADABLE = "unreadable"  # what would have to be compared is no longer kept
+    UNREADABLE = "unreadable"  # what would be compared is no longer kept, or the code does what no replay may
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from runs.services.children import cancel_given_up, given_up, settle_family, tel
 from runs.services.consequences import Consequence, consequence_of
 from runs.services.control import pause_run, resume_run
 from runs.services.errands import answer_errand, hint_errand_again, take_errand, wake_for_lost
+from runs.services.fitting import replay_with
 from runs.services.forgetting import forget_answers
 from runs.services.forking import fork_run
 from runs.services.granting import grant
@@ -101,6 +102,7 @@ __all__ = [
     "possible_with",
     "purge_artifacts",
     "purge_contents",
+    "replay_with",
     "requeue",
     "rescue_run",
     "resume_run",

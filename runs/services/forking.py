@@ -12,7 +12,8 @@ from runs.journal import Entry
 from runs.models import Artifact, Run, Step
 from runs.services.activation import choose_version
 from runs.services.again import in_doubt, must_be_a_step, must_have_its_contents, steps_on_record, top_of
-from runs.services.record import NotPossible, append_entries, lock_run, said_why
+from runs.services.fitting import must_fit
+from runs.services.record import NotPossible, append_entries, found_run, lock_run, said_why
 from runs.services.standing import must_allow
 from runs.services.start import new_run
 from runs.states import StepState
@@ -31,9 +32,12 @@ def fork_run(run_id: str, at_path: str, *, actor: str, reason: str, version: int
 
     The run it comes from is left as it is. Effects on record are not repeated; what stands at `at_path` or
     after it is done by the new run, whether or not the old one did it. `version` may name another version of
-    the workflow. Raises NotFound, NotPossible, UnknownWorkflow, InvalidInput.
+    the workflow; its code must fit that record. Raises NotFound, NotPossible, UnknownWorkflow, InvalidInput.
     """
-    why = said_why(reason)
+    why, fork_id = said_why(reason), new_id("run")
+    seen = found_run(run_id)
+    # Before anything is locked: code of users takes as long as it takes.
+    must_fit(seen, plan_fork(seen, at_path), at_path, version=version, id=fork_id, requester=actor)
     with own_transaction(), acting_as(actor):
         origin = lock_run(run_id)
         kept = plan_fork(origin, at_path)
@@ -43,7 +47,7 @@ def fork_run(run_id: str, at_path: str, *, actor: str, reason: str, version: int
             else choose_version(origin.workflow, version)
         )
         names = {
-            "run": new_id("run"),
+            "run": fork_id,
             "forked_from": origin.id,
             "at": at_path,
             "version": definition.version,
@@ -55,7 +59,7 @@ def fork_run(run_id: str, at_path: str, *, actor: str, reason: str, version: int
             actor=actor,
             said=f"{plain_name(actor)} forked {origin.id} from step {at_path}: {why}",
             content=names | _sealed(origin, kept),
-            id=names["run"],
+            id=fork_id,
             intent=origin.intent,
             source="fork",
             priority=origin.priority,

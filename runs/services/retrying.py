@@ -14,10 +14,13 @@ from runs.services.again import (
     must_have_its_contents,
     put_aside,
     put_back,
+    steps_on_record,
+    top_of,
 )
 from runs.services.closing import close_steps
 from runs.services.control import make_ready, save_with
-from runs.services.record import lock_run, said_why
+from runs.services.fitting import must_fit
+from runs.services.record import found_run, lock_run, said_why
 from runs.services.standing import must_allow
 from runs.states import STEP_ENDED
 from runs.turns.checkpoint import own_transaction
@@ -31,11 +34,14 @@ def retry_run(run_id: str, *, actor: str, reason: str, from_path: str = "") -> R
     Without `from_path`, the step that failed gets another attempt with the same idempotency key; the gate is
     asked again, and everything that was done stays. With `from_path`, the number of a top-level step, the
     run goes back to it: that step and all after it are done over, as new acts with other keys; their rows
-    are kept. That is refused when one of them cannot be undone and happened, or may have.
+    are kept. That is refused when one of them cannot be undone and happened, or may have, and when the code
+    does not fit what is on record before that step.
 
     Raises NotFound, and NotPossible in the wrong state or without a reason.
     """
     why = said_why(reason)
+    if from_path:
+        _must_fit_before(found_run(run_id), from_path)
     with own_transaction(), acting_as(actor):
         run = lock_run(run_id)
         plan = plan_retry(run, from_path)
@@ -45,6 +51,13 @@ def retry_run(run_id: str, *, actor: str, reason: str, from_path: str = "") -> R
         make_ready(run)
         save_with(run, entries, actor, why)
     return run
+
+
+def _must_fit_before(run: Run, from_path: str) -> None:
+    """Before anything is locked: code of users takes as long as it takes."""
+    plan_retry(run, from_path)
+    kept = [step for step in steps_on_record(run) if 0 < top_of(step) < int(from_path)]
+    must_fit(run, kept, from_path)
 
 
 def plan_retry(run: Run, from_path: str = "") -> Plan:
