@@ -12,6 +12,7 @@ from runs.errands.outcomes import Outcome
 from runs.gate import Go, Refuse
 from runs.models import Step
 from runs.steps.doubt import Seen, look, lost, may_arrive_until, settled_by_lookup
+from runs.steps.guards import before
 from runs.steps.proposal import Proposal
 from runs.steps.record import (
     close,
@@ -140,6 +141,7 @@ def recover(turn: Turn, proposal: Proposal, step: Step) -> None:
         proven = seen is Seen.NOT_THERE and proposal.tool.lookup_is_final
         if effect is Effect.IRREVERSIBLE and not proven:
             leave_unknown(turn, step, call, failure)
+    before(turn, proposal)
     call.fail()
     close(turn, step, call, failure)
     step.error = passing_error(step, failure, in_doubt=effect.changes_the_world)
@@ -153,5 +155,6 @@ def try_again(turn: Turn, proposal: Proposal, step: Step) -> None:
         raise turn.stop(Suspend(f"the next attempt of {step.name}", until=step.due_at))
     if step.in_doubt and settled_by_lookup(turn, proposal, step):
         return
+    before(turn, proposal)
     turn.restart(step)
     intend(turn, proposal, step, None)

@@ -10,6 +10,7 @@ from runs.models import Step
 from runs.states import StepState
 from runs.steps.attempt import act, intend, recover, try_again
 from runs.steps.doubt import LOOK_AGAIN, settled_by_lookup
+from runs.steps.guards import before
 from runs.steps.proposal import Proposal, as_proposed, hook_call, new_step
 from runs.steps.record import give_up, outcome_of, refuse
 from runs.stops import Suspend
@@ -107,6 +108,7 @@ def _propose(turn: Turn, proposal: Proposal) -> Step:
 
 
 def _verdict(turn: Turn, proposal: Proposal, step_id: str) -> gate.Verdict:
+    before(turn, proposal)
     budget.must_allow(turn, "tool")
     if proposal.tool.effect.changes_the_world:
         proposal.tool.check(hook_call(turn, proposal, step_id))
@@ -139,6 +141,7 @@ def _take_answer(turn: Turn, proposal: Proposal, step: Step) -> None:
         proposed = as_proposed(turn, proposal, step.id)
         verdict = gate.installed().answer(proposed)
         if isinstance(verdict, Go):
+            before(turn, proposal)
             verdict = _still_allowed(turn, proposal, step, verdict)
         if isinstance(verdict, Go):
             step.start()
