@@ -1,4 +1,4 @@
-"""What may keep a call from being begun, whoever makes it: asked in one order, right before it would begin."""
+"""What may keep a call from being begun, whoever makes it: asked in one order, right before it begins."""
 
 from __future__ import annotations
 
