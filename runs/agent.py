@@ -143,6 +143,12 @@ def get(name: str, version: int | None = None) -> AgentDefinition:
     return versions[wanted]
 
 
+def users_of(tool: str) -> list[str]:
+    """The agents that may propose the tool of this name, each with its version."""
+    users = [item for _, item in sorted(_agents.items()) if tool in {each.name for each in item.tools}]
+    return [f"agent {item.name} version {item.version}" for item in users]
+
+
 def discover() -> None:
     """Import agents.py of every installed app, as Django does with admin.py; call it once they are ready."""
     autodiscover_modules("agents")

@@ -29,3 +29,4 @@ class RunsConfig(AppConfig):
         waits.add(questions.waits_of)
         services.replay_with(replay)
         ports.lock_run, ports.on_settled = services.lock_run, services.settle_call
+        ports.users_of = agent.users_of

@@ -184,6 +184,11 @@ class Tool:
             return lambda hook: self._set_lookup(hook, final)
         return self._set_lookup(function, final)
 
+    @property
+    def hooks(self) -> list[str]:
+        """The names of the hooks that are set, by name."""
+        return sorted(self._hooks)
+
     def has(self, hook: str) -> bool:
         """Whether the hook of this name (preview, lookup, precondition, facts) is set."""
         return hook in self._hooks

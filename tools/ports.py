@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from tools.models import ToolCall
@@ -24,9 +24,39 @@ class OnSettled(Protocol):
     def __call__(self, call: ToolCall, /) -> object: ...
 
 
+class UsersOf(Protocol):
+    """Who declares that it uses the tool of this name, such as ``agent support-desk version 1``."""
+
+    def __call__(self, tool: str, /) -> list[str]: ...
+
+
+class RequesterOf(Protocol):
+    """The actor who asked for the run of this id; empty when nobody knows."""
+
+    def __call__(self, run_id: str, /) -> str: ...
+
+
+class ArgumentsOf(Protocol):
+    """The arguments of a call as JSON; None when they are kept no longer."""
+
+    def __call__(self, call: ToolCall, /) -> dict[str, Any] | None: ...
+
+
+class OnSaid(Protocol):
+    """A person said something about a call in doubt, and it stays in doubt: the same transaction records
+    `sentence` and `content` in the journal of its run, which is locked.
+    """
+
+    def __call__(self, call: ToolCall, by: str, sentence: str, content: dict[str, Any], /) -> object: ...
+
+
 def _nobody(_: object, /) -> None:
     return None
 
 
 lock_run: LockRun = _nobody
 on_settled: OnSettled = _nobody
+users_of: UsersOf = lambda _: []  # noqa: E731
+requester_of: RequesterOf = lambda _: ""  # noqa: E731
+arguments_of: ArgumentsOf = lambda _: None  # noqa: E731
+on_said: OnSaid = lambda *_: None  # noqa: E731

@@ -1,38 +1,33 @@
-"""How commands answer: a line for people or one JSON value, and an exit code that scripts can rely on."""
+"""What the verbs of ``manage.py runs`` refuse, in exit codes, and how they read what is typed."""
 
 from __future__ import annotations
 
-import json
 import sys
-from argparse import ArgumentParser
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
-from enum import IntEnum
 from pathlib import Path
 from typing import Any
-
-from django.core.management.base import CommandError
 
 from runs import services, workflow
 from runs.typed import Misfit
 from tools.canonical import NotJson, parse
+from tools.cli import answers as answers_of
+from tools.cli.answers import Answers, Exit, Verb, add_verbs, ended_badly, no
 from tools.contract import InvalidArguments
 from tools.registry import UnknownTool
 
-
-class Exit(IntEnum):
-    """What an exit code says."""
-
-    DONE = 0
-    FAILED = 1
-    USAGE = 2
-    WAITING = 3  # for a person
-    NOT_FOUND = 4
-    REFUSED = 5
-    CONFLICT = 6
-    STOPPED = 130  # by Ctrl-C
+__all__ = [
+    "Answers",
+    "Exit",
+    "Verb",
+    "add_verbs",
+    "answering",
+    "ended_badly",
+    "no",
+    "read_moment",
+    "read_value",
+]
 
 
 #: What a NotPossible comes to, by its code; every other code is a refusal.
@@ -47,67 +42,9 @@ _OBSTACLES = {
 }
 
 
-def no(code: Exit, sentence: str) -> CommandError:
-    """The error that ends a command with `code` and one line."""
-    return CommandError(sentence, returncode=int(code))
-
-
-@dataclass
-class Answers:
-    """Where a command answers, and whether as JSON."""
-
-    out: Any  # a stream that ends every line by itself, as Django's does
-    err: Any
-    as_json: bool = False
-
-    def give(self, value: Any, text: str) -> None:
-        """`value` as JSON when that was asked for, else `text`."""
-        self.out.write(json.dumps(value, ensure_ascii=False, indent=2) if self.as_json else text)
-
-    def line(self, text: str) -> None:
-        """A line for people, while something goes on; nothing with JSON."""
-        if not self.as_json:
-            self.out.write(text)
-            self.out.flush()
-
-    def aside(self, text: str) -> None:
-        """A line that is no answer, such as progress."""
-        self.err.write(text)
-        self.err.flush()
-
-
-@dataclass(frozen=True)
-class Verb:
-    """One verb of a command."""
-
-    name: str
-    help: str
-    arguments: Callable[[ArgumentParser], None]
-    act: Callable[[Answers, dict[str, Any]], None]
-
-
-def add_verbs(parser: ArgumentParser, verbs: list[Verb]) -> Any:
-    """A parser for each of `verbs`, every one with ``--json``; where further verbs can be added."""
-    below = parser.add_subparsers(dest="verb", required=True)
-    for verb in verbs:
-        made = below.add_parser(verb.name, help=verb.help, description=verb.help)
-        verb.arguments(made)
-        made.add_argument("--json", action="store_true", help="the answer as one JSON value")
-        made.set_defaults(act=verb.act)
-    return below
-
-
-@contextmanager
-def answering(answers: Answers) -> Iterator[None]:
+def answering(answers: Answers) -> AbstractContextManager[None]:
     """Around a verb: what it refuses becomes one line and an exit code, and with JSON an object as well."""
-    try:
-        with _in_exit_codes():
-            yield
-    except CommandError as error:
-        if answers.as_json and not getattr(error, "answered", False):
-            told = {"code": Exit(error.returncode).name.lower(), "message": str(error)}
-            answers.give({"error": told}, "")
-        raise
+    return answers_of.answering(answers, _in_exit_codes)
 
 
 @contextmanager
@@ -122,13 +59,6 @@ def _in_exit_codes() -> Iterator[None]:
         raise no(_OBSTACLES.get(error.code, Exit.REFUSED), str(error)) from error
     except (services.NotAllowed, services.QueueFull, services.TooManyMessages) as error:
         raise no(Exit.REFUSED, str(error)) from error
-
-
-def ended_badly(code: Exit, sentence: str) -> CommandError:
-    """As `no`, after the answer was given already."""
-    error = no(code, sentence)
-    error.answered = True  # type: ignore[attr-defined]
-    return error
 
 
 # What is typed

@@ -1,41 +1,10 @@
-"""In whose name a command acts: a real, active person with the right to do it."""
+"""The rights that the verbs of ``manage.py runs`` ask for, and in whose name they act."""
 
 from __future__ import annotations
 
-from argparse import ArgumentParser
+from tools.cli.people import actor, add_by, add_reason, person
 
-from django.contrib.auth import get_user_model
-from django.contrib.auth.models import User
-
-from runs import actors
-from runs.cli.answers import Exit, no
+__all__ = ["CONTROL", "SEND", "START", "TECHNICAL", "actor", "add_by", "add_reason", "person"]
 
 START, CONTROL = "runs.start_run", "runs.control_run"
 SEND, TECHNICAL = "runs.send_message", "runs.view_technical"
-
-
-def add_by(parser: ArgumentParser, *, required: bool = True) -> None:
-    """The option ``--by``."""
-    parser.add_argument("--by", required=required, metavar="USERNAME", help="in whose name")
-
-
-def add_reason(parser: ArgumentParser) -> None:
-    """The options of every verb that changes what becomes of a run."""
-    parser.add_argument("--reason", required=True, help="why; kept with the run")
-    add_by(parser)
-
-
-def person(username: str) -> User:
-    """The active user of that name. Raises CommandError (not found)."""
-    user = get_user_model().objects.filter(username=username, is_active=True).first()
-    if user is None:
-        raise no(Exit.NOT_FOUND, f"There is no active user called {username}.")
-    return user
-
-
-def actor(username: str, permission: str, to: str) -> str:
-    """The actor in whose name it is done. Raises CommandError when there is none, or they may not."""
-    if not person(username).has_perm(permission):
-        sentence = f"{username} may not {to}; an administrator can give them the permission {permission}."
-        raise no(Exit.REFUSED, sentence)
-    return actors.user(username)

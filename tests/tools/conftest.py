@@ -19,3 +19,4 @@ def forgotten_tools() -> Iterator[None]:
 def nobody_listens(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ports, "lock_run", lambda run_id: None)
     monkeypatch.setattr(ports, "on_settled", lambda call: None)
+    monkeypatch.setattr(ports, "users_of", lambda tool: [])

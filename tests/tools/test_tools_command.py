@@ -11,6 +11,7 @@ from django.contrib.auth import get_user_model
 from django.core.management import CommandError, call_command
 
 from tests.tools.test_tool_calls import Receipt, in_doubt, pay, started
+from tools import ports
 from tools.contract import Tool
 from tools.models import ToolCall
 from tools.registry import tool
@@ -50,6 +51,39 @@ class TestList:
         assert told["input_schema"]["required"] == ["amount"]
 
 
+class TestShow:
+    def test_it_works(self, payment: Tool, monkeypatch: pytest.MonkeyPatch) -> None:
+        payment.lookup(final=True)(lambda key: None)
+        tool(effect="draft", name="test_charge", rollback="test_pay")(undoable)
+        monkeypatch.setattr(ports, "users_of", lambda name: [f"agent payer of {name}"])
+        said = " ".join(run("show", "test_pay").split())
+        for part in ("lookup (final)", "irreversible, takes the idempotency key", "3 attempts", "5 s"):
+            assert part in said
+        assert "used by agent payer of test_pay; tool test_charge, which it rolls back" in said
+
+    def test_as_json_it_is_what_list_says_and_who_uses_it(self, payment: Tool) -> None:
+        (listed,) = [one for one in json.loads(run("list", "--json")) if one["name"] == "test_pay"]
+        assert json.loads(run("show", "test_pay", "--json")) == {**listed, "used_by": []}
+
+    def test_a_call(self) -> None:
+        call = in_doubt()
+        assert f"{call.id}  {call.tool}  unknown" in run("show", call.id)
+        assert json.loads(run("show", call.id, "--json"))["state"] == "unknown"
+
+    @pytest.mark.parametrize("name", ["test_pai", "call_none"])
+    def test_what_is_not_there(self, name: str) -> None:
+        out = StringIO()
+        with pytest.raises(CommandError, match="There is no tool") as caught:
+            call_command("tools", "show", name, "--json", stdout=out)
+        assert caught.value.returncode == 4
+        assert json.loads(out.getvalue())["error"]["code"] == "not_found"
+
+
+def undoable() -> str:
+    """Something that can be undone."""
+    return ""
+
+
 class TestUnknown:
     def test_nothing_to_do(self) -> None:
         assert run("unknown") == "No call has an unknown outcome.\n"
@@ -69,6 +103,22 @@ class TestReconcile:
         call = in_doubt()
         assert "succeeded" in settle(call.id, "--happened", "--result", '{"number": "7"}')
         assert ToolCall.objects.get(pk=call.pk).settled_by == "user:olga"
+
+    def test_as_json(self, payment: Tool) -> None:
+        payment.lookup(lambda key: Receipt(number=key))
+        first, second = in_doubt(), in_doubt()
+        told = json.loads(settle(first.id, "--did-not-happen", "--json"))
+        assert told == {"call": first.id, "state": "failed", "settled_by": "user:olga"}
+        (probed,) = json.loads(run("reconcile", "--probe", "--json"))
+        assert (probed["call"], probed["outcome"]) == (second.id, "happened")
+        assert json.loads(run("reconcile", "--probe", "--json")) == []
+
+    def test_as_json_what_could_not_be_looked_up_is_answered_once(self) -> None:
+        call, out = in_doubt(), StringIO()
+        with pytest.raises(CommandError, match="1 of 1"):
+            call_command("tools", "reconcile", "--probe", "--json", stdout=out)
+        (probed,) = json.loads(out.getvalue())
+        assert probed["call"] == call.id and probed["error"]
 
     @pytest.mark.parametrize(
         ("words", "code", "cause"),
