@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from celery import current_app
 from django.db import transaction
-from kombu.pools import producers
+from kombu.pools import connections, producers
 from kombu.utils.uuid import uuid
 
 if TYPE_CHECKING:
@@ -54,6 +54,16 @@ def send(run_id: str, queue: str, priority: int = USUAL) -> bool:
 def hint_errand(call_id: str, queue: str, priority: int = USUAL) -> None:
     """After this transaction commits, tell a worker on `queue` that there is a body to run."""
     transaction.on_commit(partial(_send, PERFORM, {"call_id": call_id}, queue, priority))
+
+
+def waiting_in(queue: str) -> int:
+    """How many hints wait in `queue`, whoever they are for; 0 where the broker cannot tell."""
+    try:
+        with connections[_connection()].acquire(block=True, timeout=1) as broker, broker.channel() as channel:
+            return int(channel.queue_declare(queue, passive=True).message_count)
+    except Exception as error:
+        logger.debug("nothing known about the queue %s: %s", queue, error)
+        return 0
 
 
 def _send(task: str, kwargs: dict[str, str], queue: str, priority: int) -> bool:

@@ -7,14 +7,14 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Iterable, Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from itertools import chain
 from typing import Any, TypeVar
 
 from django.db.models import Q, QuerySet
 
-from runs import anchors, retention, services
+from runs import anchors, messages, retention, services
 from runs.actors import CARETAKER, acting_as
 from runs.clock import db_now, ticks
 from runs.crew import workers
@@ -28,6 +28,7 @@ BATCH = 200
 FIRST_ROUND = 1.0  # seconds; the rounds that follow go on from there
 RETIRE_EVERY = 60.0  # seconds
 FILL_EVERY = 300.0  # seconds
+IN_LINE = timedelta(minutes=5)  # how long a queued run may stand in line in a full queue without another hint
 ANCHOR_EVERY = 600.0  # seconds
 _caretakers: dict[str, Callable[[], int]] = {}
 _resting: dict[str, float] = {}  # duties that need not be done in every round, and their seconds of rest
@@ -83,8 +84,15 @@ def wake_due_runs() -> int:
 
 
 def hint_again() -> int:
-    """Queued runs whose hint was lost, or never sent."""
-    return each(_due(RunState.QUEUED), services.requeue)
+    """Queued runs whose hint was lost, or never sent.
+
+    Where many hints wait, those that are due most likely just stand in line: only old ones get another.
+    """
+    due = Run.objects.filter(state=RunState.QUEUED, wake_at__lte=db_now())
+    queues = set(due.order_by("wake_at").values_list("queue", flat=True)[:BATCH])
+    busy = [queue for queue in queues if messages.waiting_in(queue) >= BATCH]
+    in_line = Q(queue__in=busy, alone=False, wake_at__gt=db_now() - IN_LINE)
+    return each(by_moment(due.exclude(in_line) if busy else due, "wake_at"), services.requeue)
 
 
 def _due(state: RunState) -> Iterator[str]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 from django.conf import settings
 from kombu import Connection
 
 from ops.launch.broker import Broker
+from runs import timers
+from runs.clock import db_now
 from runs.models import Run
 from tests.flows.conftest import Crew, Stage, assert_whole
 from tests.flows.promises import world
@@ -85,3 +88,23 @@ def test_a_worker_at_work_finds_the_rest_by_itself(
     assert worker.alive()
     all_done_once(runs)
     assert all(assert_whole(run).state == "succeeded" for run in busy)
+
+
+def test_runs_that_only_stand_in_line_get_no_second_hint(
+    broker: Broker, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With thousands in a queue, hints for all of them again and again would keep the workers from it."""
+    monkeypatch.setattr(timers, "BATCH", RUNS // 2)
+    forget(broker)
+    runs = start_runs(stage)
+    assert messages_in(broker) == RUNS
+    due = Run.objects.filter(pk__in=[run.pk for run in runs])
+    due.update(wake_at=db_now() - timedelta(seconds=10))
+    assert timers.hint_again() == 0
+    assert messages_in(broker) == RUNS
+    due.filter(pk=runs[0].pk).update(wake_at=db_now() - timedelta(minutes=6))
+    assert timers.hint_again() == 1, "one that has stood there for so long may have lost its hint"
+    assert messages_in(broker) == RUNS + 1
+    forget(broker)
+    assert timers.hint_again() == RUNS // 2
+    assert messages_in(broker) == RUNS // 2
