@@ -4,6 +4,16 @@ from typing import Any
 
 import structlog
 
+from tools.scrubbing import scrub, scrub_text
+
+
+def _fields_without_secrets(_: Any, __: str, event: Any) -> Any:
+    return scrub(event)
+
+
+def _line_without_secrets(_: Any, __: str, line: str) -> str:
+    return scrub_text(line)
+
 
 def logging_settings(*, json: bool, level: str) -> dict[str, Any]:
     """Django's LOGGING value, and structlog set up to go the same way."""
@@ -29,7 +39,13 @@ def logging_settings(*, json: bool, level: str) -> dict[str, Any]:
             "structured": {
                 "()": structlog.stdlib.ProcessorFormatter,
                 "foreign_pre_chain": shared,
-                "processors": [structlog.stdlib.ProcessorFormatter.remove_processors_meta, last],
+                "processors": [
+                    structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                    # Both: what is quoted twice is found in the fields alone, what was an object in the line.
+                    _fields_without_secrets,
+                    last,
+                    _line_without_secrets,
+                ],
             }
         },
         "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "structured"}},

@@ -18,6 +18,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from runs.models import JournalEntry, Run
 from tools.canonical import canonical
+from tools.scrubbing import scrub, scrub_text
 
 
 @dataclass(frozen=True)
@@ -87,16 +88,17 @@ def seal(
     seq, previous = head.seq, head.hash
     for entry in entries:
         seq += 1
+        content = scrub(entry.content)
         row = Sealed(
             run_id=run_id,
             seq=seq,
             at=at,
             actor=entry.actor or actor,
             kind=entry.kind,
-            sentence=entry.sentence,
+            sentence=scrub_text(entry.sentence),
             step_id=entry.step_id,
-            content=entry.content,
-            digest=hashlib.sha256(canonical(entry.content)).digest(),
+            content=content,
+            digest=hashlib.sha256(canonical(content)).digest(),
             previous=previous,
             key_id=key_id,
         )

@@ -17,6 +17,7 @@ from tools.canonical import Json, NotJson, compact, digest, in_kept_order, norma
 from tools.effects import REVERSIBILITY_BY_EFFECT, Effect, Reversibility, Risk
 from tools.failures import InvalidData, Refused, ToolError
 from tools.preview import Change, Check, Evidence, Preview, default_sentence
+from tools.secrets import checked
 from tools.signature import ContractError, Shape, in_words, schema_of_input, schema_of_output, shape_of
 from tools.values import IdempotencyKey, Money, cents, money
 
@@ -107,10 +108,12 @@ class Tool:
         rollback: str | Tool = "",
         reversibility: Reversibility | str | None = None,
         queue: str = "",
+        secrets: Mapping[str, str] | None = None,
     ) -> None:
         """Declare `function`; `timeout` in seconds, `rollback` a sentence or the tool that undoes this one.
 
-        `queue` names the queue of the workers that may run it, if not any. Raises ContractError.
+        `queue` names the queue of the workers that may run it, if not any; `secrets` are references by name
+        (tools.secrets). Raises ContractError.
         """
         self.function = function
         self.name: str = name or str(getattr(function, "__name__", ""))
@@ -129,6 +132,7 @@ class Tool:
         self.description = description or (function.__doc__ or "").strip()
         self.rollback = rollback.name if isinstance(rollback, Tool) else rollback.strip()
         self.queue = queue
+        self.secrets: dict[str, str] = checked(secrets or {}, self.name)
         self._shape: Shape = shape_of(function, self.name)
         self._refuse_nonsense()
         self.input_schema: dict[str, Any] = schema_of_input(self._shape, self.name)

@@ -20,6 +20,8 @@ from django.core import exceptions as django_errors
 from django.db import Error as DatabaseError
 from django.db import IntegrityError, InterfaceError, OperationalError
 
+from tools.scrubbing import scrub_text
+
 
 class FailureClass(StrEnum):
     """Why a call failed; with the effect it decides what happens next."""
@@ -229,7 +231,7 @@ def register(error: type[BaseException], kind: FailureClass, proof: Proof = Proo
 
 def classify(error: BaseException) -> Failure:
     """The failure that `error` stands for. Pure, apart from the clock when Retry-After names a date."""
-    message = str(error).strip() or type(error).__name__
+    message = scrub_text(str(error).strip() or type(error).__name__)
     for ancestor in type(error).__mro__:
         if ancestor in _REGISTERED:
             kind, proof = _REGISTERED[ancestor]

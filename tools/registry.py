@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -32,10 +32,12 @@ def tool(
     rollback: str | Tool = "",
     reversibility: Reversibility | str | None = None,
     queue: str = "",
+    secrets: Mapping[str, str] | None = None,
 ) -> Callable[[Callable[..., Any]], Tool]:
     """Declare the function below as a tool, known by `name` or its own name.
 
-    `timeout` is in seconds. Raises ContractError when the declaration cannot work or the name is taken.
+    `timeout` is in seconds, `secrets` are references by name. Raises ContractError when the declaration
+    cannot work or the name is taken.
     """
 
     def declare(function: Callable[..., Any]) -> Tool:
@@ -51,6 +53,7 @@ def tool(
                 rollback=rollback,
                 reversibility=reversibility,
                 queue=queue,
+                secrets=secrets,
             )
         )
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from tools import registry
+from tools import calling, registry
 from tools.canonical import Json
 from tools.contract import Tool
 from tools.failures import classify
@@ -57,7 +57,7 @@ def look_up(tool: Tool, key: str) -> Json | None:
     if not tool.has("lookup"):
         raise CannotLook(f"{tool.name} has no lookup, so only a person can find out what became of a call")
     try:
-        return tool.find(key)
+        return calling.ask(tool, key)
     except Exception as error:
         failure = classify(error)
         raise CannotLook(f"The lookup of {tool.name} failed ({failure.kind}): {failure.message}") from error

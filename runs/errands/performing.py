@@ -14,7 +14,7 @@ from runs.crew import pace, watch, workers
 from runs.errands import outcomes
 from runs.errands.outcomes import Outcome
 from runs.services.errands import Taken, answer_errand, take_errand
-from tools import registry
+from tools import calling, registry
 from tools.contract import Tool
 from tools.models import ToolCall
 
@@ -66,7 +66,7 @@ def _done(tool: Tool, taken: Taken) -> Outcome:
     began = time.monotonic()
     try:
         with watch.in_hand(taken.timeout):
-            return Outcome(result=tool.invoke(taken.arguments, taken.key))
+            return Outcome(result=calling.perform(tool, taken.arguments, taken.key, taken.call_id))
     except Exception as error:
         return outcomes.failed(error)
     finally:

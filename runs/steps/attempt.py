@@ -26,6 +26,7 @@ from runs.steps.record import (
 )
 from runs.stops import Suspend
 from runs.turns.turn import MARGIN, SLOW, Turn
+from tools import calling
 from tools.canonical import new_id
 from tools.effects import Effect
 from tools.failures import Failure, FailureClass
@@ -71,7 +72,7 @@ def act(turn: Turn, proposal: Proposal, step: Step) -> None:
         heard = None if errand is None else errands.hear(turn, errand)
         call = turn.call_of(step)
     began = time.monotonic()
-    outcome = heard or _done(turn, proposal, step)
+    outcome = heard or _done(turn, proposal, step, call)
     if outcome.failure is not None:
         _failed(turn, proposal, step, call, outcome.failure, refused=outcome.refused)
         return
@@ -80,7 +81,7 @@ def act(turn: Turn, proposal: Proposal, step: Step) -> None:
         turn.commit()
 
 
-def _done(turn: Turn, proposal: Proposal, step: Step) -> Outcome:
+def _done(turn: Turn, proposal: Proposal, step: Step, call: ToolCall) -> Outcome:
     """What the body came to, carried out now."""
     tool = proposal.tool
     if tool.effect.changes_the_world:
@@ -88,7 +89,7 @@ def _done(turn: Turn, proposal: Proposal, step: Step) -> Outcome:
     began = time.monotonic()
     try:
         result = turn.perform(
-            partial(tool.invoke, proposal.arguments, step.key),
+            partial(calling.perform, tool, proposal.arguments, step.key, call.id),
             timeout=tool.timeout,
             waits=tool.effect.changes_the_world,
             slow=pace.is_slow(tool.name),
