@@ -61,7 +61,7 @@ class ApprovalGate:
             return verdict
         if isinstance(verdict, Go) and verdict.approval_id:
             return replace(verdict, uses=_used(approval, call.key))
-        if not verdict.approval_id and approval.state in _STANDING:
+        if not verdict.approval_id and approval.state in _STANDING and not approval.consumed_by_key:
             services.no_longer_asked(approval)
         return verdict
 

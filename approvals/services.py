@@ -130,7 +130,10 @@ def open_approval(call: ProposedCall, requirement: Requirement, preview: Preview
     """
     new = new_request(call, requirement, preview, opened_at=db_now())
     standing = Approval.objects.select_for_update().filter(
-        run=call.run_id, step_id=call.step_id, state__in=[ApprovalState.PENDING, ApprovalState.APPROVED]
+        run=call.run_id,
+        step_id=call.step_id,
+        state__in=[ApprovalState.PENDING, ApprovalState.APPROVED],
+        consumed_by_key="",  # a yes that was used up stays what it was
     )
     olds = list(standing)
     if any(old.digest == new.digest for old in olds):

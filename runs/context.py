@@ -21,7 +21,7 @@ from runs.steps.progress import report
 from runs.steps.proposal import Proposal
 from runs.steps.question import Asked, ask
 from runs.steps.restart import restart
-from runs.steps.tool import run_tool
+from runs.steps.tool import read_back, run_tool
 from runs.steps.value import record_value
 from runs.steps.wait import sleep_until
 from runs.turns.lanes import Lane
@@ -86,7 +86,7 @@ class Run:
         proposal = Proposal(
             self._next(), tool, arguments, why=why, evidence=normalise(shown), confidence=confidence
         )
-        return tool.restore(run_tool(self._turn, proposal))
+        return read_back(self._turn, proposal, run_tool(self._turn, proposal))
 
     def agent(
         self, definition: AgentDefinition, prompt: Any, *, deps: Any = None, feedback: str | None = None

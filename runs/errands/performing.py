@@ -16,6 +16,7 @@ from runs.errands.outcomes import Outcome
 from runs.services.errands import Taken, answer_errand, take_errand
 from tools import calling, registry
 from tools.contract import Tool
+from tools.failures import Failure, FailureClass, Proof
 from tools.models import ToolCall
 
 logger = logging.getLogger(__name__)
@@ -44,7 +45,8 @@ def perform(call_id: str, worker: str) -> bool:
     if taken.ends - ticks() < taken.timeout:
         logger.warning("errand not begun: this process stalled", extra={"call": call_id})
         return False
-    return _answer(taken, worker, _done(tool, taken))
+    outcome = _outdated(tool) if tool.version > taken.version else _done(tool, taken)
+    return _answer(taken, worker, outcome)
 
 
 def _tool_of(call: ToolCall) -> Tool | None:
@@ -53,11 +55,17 @@ def _tool_of(call: ToolCall) -> Tool | None:
     except registry.UnknownTool as error:
         logger.warning("errand left for another worker: %s", error, extra={"call": call.id})
         return None
-    if tool.version != call.version:
+    if tool.version < call.version:
         said = "errand left for another worker: here %s has version %s, the call wants %s"
         logger.warning(said, tool.name, tool.version, call.version, extra={"call": call.id})
         return None
     return tool
+
+
+def _outdated(tool: Tool) -> Outcome:
+    """Asked for under an earlier version, with which nobody may come back: the run asks anew."""
+    said = f"{tool.title} has version {tool.version} by now, and was not begun under an earlier one"
+    return Outcome(failure=Failure(FailureClass.TRANSIENT, said, proof=Proof.DECLARED))
 
 
 def _done(tool: Tool, taken: Taken) -> Outcome:

@@ -58,11 +58,20 @@ class ReplayTurn(Turn):
         self.compared: set[str] = set()
         self.asked = ("", "", "")
 
-    def find(self, path: str, kind: str, name: str, fingerprint: str, arguments: Any = None) -> Step | None:
+    def find(
+        self,
+        path: str,
+        kind: str,
+        name: str,
+        fingerprint: str,
+        arguments: Any = None,
+        *,
+        fits: Callable[[Step], bool] | None = None,
+    ) -> Step | None:
         """The ended step recorded at `path`. Raises EndOfRecord when there is none, and Diverged."""
         self.asked = (path, kind, name)
         self.visited.add(path)
-        step = super().find(path, kind, name, fingerprint, arguments)
+        step = super().find(path, kind, name, fingerprint, arguments, fits=fits)
         if step is None:
             if kind in DECIDE_LATE:
                 return None

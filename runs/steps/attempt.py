@@ -146,6 +146,10 @@ def recover(turn: Turn, proposal: Proposal, step: Step) -> None:
     call.fail()
     close(turn, step, call, failure)
     step.error = passing_error(step, failure, in_doubt=effect.changes_the_world)
+    if proposal.is_of_another_version(step):
+        step.wait()  # nobody was asked about this version: the caller has them asked
+        turn.changed(step)
+        return
     turn.restart(step)
     intend(turn, proposal, step, None)
 

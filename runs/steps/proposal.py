@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -11,9 +11,10 @@ from runs.models import Step
 from runs.states import StepState
 from runs.turns.turn import Turn
 from tools.canonical import digest
-from tools.contract import Call, Tool
+from tools.contract import Call, InvalidArguments, Tool
 
 KEY_LENGTH = 40
+MOST_VERSIONS = 1000  # so far back is an earlier version of a tool known again
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,44 @@ class Proposal:
     @cached_property
     def fingerprint(self) -> str:
         """Digest of what is asked for: another tool, version or argument is another step."""
-        return digest({"tool": self.tool.name, "version": self.tool.version, "arguments": self.arguments})
+        return self._as_of(self.tool.version, self.arguments)
+
+    def _as_of(self, version: int, arguments: Any) -> str:
+        return digest({"tool": self.tool.name, "version": version, "arguments": arguments})
+
+    def fits(self, step: Step) -> bool:
+        """Whether `step`, whose fingerprint is another, is this call, recorded under another version of the
+        tool: what was asked for then, completed by the tool's contract of today, is what is asked for now.
+
+        One that has not ended, recorded under a later version, is left to code that knows that version.
+        """
+        if not self._asks_as(step.arguments):
+            return False
+        return step.ended or self._is_of_an_earlier_version(step)
+
+    def _asks_as(self, recorded: Any) -> bool:
+        if not isinstance(recorded, dict):
+            return False
+        try:
+            return bool(self.tool.validate(recorded) == self.arguments)
+        except InvalidArguments:
+            return False
+
+    def _is_of_an_earlier_version(self, step: Step) -> bool:
+        latest = self.tool.version
+        earlier = range(latest, max(0, latest - MOST_VERSIONS), -1)
+        return any(self._as_of(version, step.arguments) == step.fingerprint for version in earlier)
+
+    def asked_by(self, step: Step) -> Proposal:
+        """The proposal with the arguments of `step`: one key goes with one digest, also after the contract
+        has gained parameters with defaults.
+        """
+        kept: Any = step.arguments
+        return self if kept == self.arguments else replace(self, arguments=kept)
+
+    def is_of_another_version(self, step: Step) -> bool:
+        """Whether `step` was recorded under another version of the tool, which nobody was asked about."""
+        return step.fingerprint != self._as_of(self.tool.version, step.arguments)
 
     @cached_property
     def arguments_digest(self) -> str:
@@ -87,7 +125,7 @@ def as_proposed(turn: Turn, proposal: Proposal, step_id: str) -> ProposedCall:
         tool=proposal.tool,
         arguments=proposal.arguments,
         arguments_digest=proposal.arguments_digest,
-        key=idempotency_key(turn.run.id, proposal.path),
+        key=_key_of(turn, proposal),
         requester=turn.run.requester,
         why=proposal.why,
         evidence=proposal.evidence,

@@ -13,10 +13,11 @@ from runs.steps.doubt import LOOK_AGAIN, settled_by_lookup
 from runs.steps.guards import before
 from runs.steps.proposal import Proposal, as_proposed, hook_call, new_step
 from runs.steps.record import give_up, outcome_of, refuse
-from runs.stops import Suspend
+from runs.stops import Diverged, Suspend
 from runs.turns.checkpoint import own_transaction
 from runs.turns.turn import LEASE, Turn
 from tools.canonical import new_id
+from tools.contract import InvalidOutput
 from tools.failures import FailureClass, Refused, ToolError, classify
 
 
@@ -29,11 +30,32 @@ def run_tool(turn: Turn, proposal: Proposal) -> Any:
     step = _find(turn, proposal)
     if step is None or not step.ended:
         turn.lanes.make_room()
+        proposal = proposal if step is None else proposal.asked_by(step)
     with turn.needing_the_database():
         step = _ready(turn, proposal)
     if step.state == StepState.STARTED:
         act(turn, proposal, step)
     return outcome_of(turn, step)
+
+
+def read_back(turn: Turn, proposal: Proposal, result: Any) -> Any:
+    """The recorded `result` as the type that the tool declares.
+
+    Raises InvalidOutput; and Diverged, which ends the turn and fails nothing, when it was recorded under
+    another version and does not fit this one.
+    """
+    try:
+        return proposal.tool.restore(result)
+    except InvalidOutput as error:
+        if not proposal.is_of_another_version(turn.steps[proposal.path]):
+            raise
+        tool = proposal.tool
+        recorded = f"a result of another version of {tool.name}"
+        asked = (
+            f"a result that fits version {tool.version} ({'; '.join(error.problems)}); make what older "
+            "results do not have optional in it, deploy that, and resume the run"
+        )
+        raise turn.stop(Diverged(proposal.path, recorded, asked)) from error
 
 
 def _ready(turn: Turn, proposal: Proposal) -> Step:
@@ -45,13 +67,23 @@ def _ready(turn: Turn, proposal: Proposal) -> Step:
             raise turn.stop(_undecided(proposal))
     elif step.state == StepState.STARTED and turn.taken_over(step):
         recover(turn, proposal, step)
-    elif step.state == StepState.WAITING and (step.error or {}).get("again"):
-        _once_more(turn, proposal, step)
-    elif step.state == StepState.WAITING:
-        try_again(turn, proposal, step)
+    if step.state == StepState.WAITING:
+        _go_on(turn, proposal, step)
     if step.state == StepState.HELD:
         _take_answer(turn, proposal, step)
     return step
+
+
+def _go_on(turn: Turn, proposal: Proposal, step: Step) -> None:
+    """The next attempt. What no gate has seen in this form is asked about as at the first time."""
+    again = (step.error or {}).get("again")
+    if not again and not proposal.is_of_another_version(step):
+        try_again(turn, proposal, step)
+        return
+    if not again:
+        step.attempt += 1
+        step.error = {**(step.error or {}), "again": True}
+    _once_more(turn, proposal, step)
 
 
 def review(turn: Turn, proposal: Proposal) -> bool:
@@ -62,6 +94,8 @@ def review(turn: Turn, proposal: Proposal) -> bool:
 
 def _review(turn: Turn, proposal: Proposal) -> bool:
     step = _find(turn, proposal)
+    if step is not None and not step.ended:
+        proposal = proposal.asked_by(step)
     if step is None:
         verdict = _verdict(turn, proposal, new_id("stp"))
         if isinstance(verdict, Go):
@@ -70,6 +104,7 @@ def _review(turn: Turn, proposal: Proposal) -> bool:
     if step.state == StepState.HELD:
         verdict = gate.installed().review(as_proposed(turn, proposal, step.id))
         if isinstance(verdict, Hold):
+            _ask_anew(turn, proposal, step, verdict)
             return False
         if isinstance(verdict, Refuse):
             refuse(turn, step, verdict)
@@ -80,7 +115,12 @@ def _review(turn: Turn, proposal: Proposal) -> bool:
 
 def _find(turn: Turn, proposal: Proposal) -> Step | None:
     return turn.find(
-        proposal.path, "tool", proposal.tool.name, proposal.fingerprint, arguments=proposal.arguments
+        proposal.path,
+        "tool",
+        proposal.tool.name,
+        proposal.fingerprint,
+        arguments=proposal.arguments,
+        fits=proposal.fits,
     )
 
 
@@ -123,6 +163,16 @@ def _hold(turn: Turn, proposal: Proposal, step_id: str, hold: Hold) -> Step:
         turn.pending.entries += gate.installed().open(as_proposed(turn, proposal, step_id), hold)
         turn.intend(LEASE, step)
     return step
+
+
+def _ask_anew(turn: Turn, proposal: Proposal, step: Step, hold: Hold) -> None:
+    """What stands open is about another form of the call: people are asked about this one instead."""
+    if hold.request is None:
+        return
+    with own_transaction():
+        turn.lock()
+        turn.pending.entries += gate.installed().open(as_proposed(turn, proposal, step.id), hold)
+        turn.commit(intent=True)
 
 
 def _once_more(turn: Turn, proposal: Proposal, step: Step) -> None:

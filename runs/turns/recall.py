@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -44,9 +44,19 @@ class Recall:
         self._recorded = tuple(self.steps)
         self._furthest: dict[str, int] | None = None
 
-    def find(self, path: str, kind: str, name: str, fingerprint: str, arguments: Any = None) -> Step | None:
+    def find(
+        self,
+        path: str,
+        kind: str,
+        name: str,
+        fingerprint: str,
+        arguments: Any = None,
+        *,
+        fits: Callable[[Step], bool] | None = None,
+    ) -> Step | None:
         """The step recorded at `path`, or None. Raises Diverged when it is another step than is asked for;
-        `arguments` (JSON) are what the code asks with, for whoever must compare.
+        `arguments` (JSON) are what the code asks with, for whoever must compare. `fits` says of a step with
+        another fingerprint whether it is what is asked for nevertheless.
         """
         self.go_on_only_if_running()
         self.visited.add(path)
@@ -58,7 +68,7 @@ class Recall:
             return None
         if (step.kind, step.name) != (kind, name):
             raise self.stop(self._diverged(step, named(step.kind, step.name), asked, arguments))
-        if step.fingerprint != fingerprint:
+        if step.fingerprint != fingerprint and not (fits and fits(step)):
             raise self.stop(self._diverged(step, f"{asked} with other arguments", asked, arguments))
         return step
 

@@ -419,9 +419,29 @@ class TestHints:
 
         run = run_of(lambda run: run.tool(weigh))
         turn(run)
-        ToolCall.objects.update(version=1)
+        ToolCall.objects.update(version=3)
         assert not performing.perform(Errand.objects.get().pk, "wrk_tools")
         assert Errand.objects.get().state == ErrandState.WAITING
+
+    def test_what_was_asked_for_under_an_earlier_version_is_asked_for_anew(self, run_of: Starter) -> None:
+        @tool(effect="read", queue=QUEUE, version=2)
+        def weigh() -> int:
+            return 3
+
+        run = run_of(lambda run: run.tool(weigh))
+        turn(run)
+        ToolCall.objects.update(version=1)
+        assert performing.perform(Errand.objects.get().pk, "wrk_tools")
+        assert turn(run) is Outcome.WAITING
+        first = ToolCall.objects.get()
+        assert (first.state, "not begun under an earlier one" in first.error) == ("failed", True)
+        Step.objects.update(due_at=run.created_at)
+        services.wake(services.found_run(run.pk))
+        turn(run)
+        again = Errand.objects.get(state=ErrandState.WAITING)
+        assert performing.perform(again.pk, "wrk_tools")
+        assert turn(run) is Outcome.ENDED
+        assert reread(run).output == 3
 
 
 class TestBranches:
