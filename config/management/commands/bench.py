@@ -5,12 +5,13 @@ import subprocess
 import sys
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from benchmarks.place import place
 from ops.launch.broker import NoBroker
 from ops.launch.postgres import NoPostgres
 from ops.launch.processes import PROJECT, NotReady
+from tools.command import PlainCommand
 
 MEASURES = (
     "steps",
@@ -26,7 +27,7 @@ MEASURES = (
 )
 
 
-class Command(BaseCommand):
+class Command(PlainCommand):
     """Starts what is measured, has it measured in a process of its own, and removes it again."""
 
     help = "Measures the engine with real workers, on a database and a broker started for it alone."

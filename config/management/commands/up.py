@@ -15,7 +15,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management import call_command, get_commands, load_command_class
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.db import DatabaseError, connection, connections
 
 from ops import health
@@ -26,6 +26,7 @@ from ops.launch.processes import NotReady
 from ops.launch.supervisor import GaveUp, Supervisor
 from ops.launch.workers import BeatProcess, WebProcess, WorkerProcess
 from runs.crew import workers
+from tools.command import PlainCommand
 
 THREADS = 8
 TURNS, TOOLS = ["runs", "agents", "caretakers"], ["tools"]  # queues of the two workers
@@ -40,7 +41,7 @@ def port_number(text: str) -> int:
     return int(text)
 
 
-class Command(BaseCommand):
+class Command(PlainCommand):
     """Starts the broker, prepares the database, loads the demo, and supervises web, workers and clock."""
 
     help = "Starts Holdpoint on this machine: broker, database, demo, web, workers and clock, until Ctrl-C."

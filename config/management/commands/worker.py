@@ -5,11 +5,12 @@ import os
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from ops import health
 from ops.launch.processes import PROJECT
 from ops.launch.workers import OF_TURNS, command_of, environment_of, keeping_bytecode
+from tools.command import PlainCommand
 from tools.contract import QUEUE
 
 THREADS, CHILDREN = 8, 1
@@ -29,7 +30,7 @@ def how_many(text: str) -> int:
     return int(text)
 
 
-class Command(BaseCommand):
+class Command(PlainCommand):
     """Becomes a worker: signals reach it, and its exit code is its own."""
 
     help = "Starts a worker that takes what waits in these queues, until SIGTERM or Ctrl-C."
