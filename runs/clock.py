@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.db.models import DateTimeField, Func
 
-from tools.clock import db_now
+from tools.clock import db_now, ticks
 
 __all__ = ["SQLITE_CLOCK", "ClockTimestamp", "TurnClock", "db_now", "ticks"]
 
@@ -25,14 +24,6 @@ class ClockTimestamp(Func):
 
 
 SQLITE_CLOCK = "STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f', 'now')"
-
-
-def ticks() -> float:
-    """Seconds for measuring how long: they never run backwards and, where the system can tell, go on while
-    the machine sleeps, so that a lease ends for a suspended worker too.
-    """
-    boottime = getattr(time, "CLOCK_BOOTTIME", None)
-    return time.monotonic() if boottime is None else time.clock_gettime(boottime)
 
 
 @dataclass(frozen=True)

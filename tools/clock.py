@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 
 from django.db import connection
@@ -18,3 +19,11 @@ def db_now() -> datetime:
         cursor.execute("SELECT clock_timestamp()")
         moment: datetime = cursor.fetchone()[0]
     return moment.astimezone(UTC)
+
+
+def ticks() -> float:
+    """Seconds for measuring how long: they never run backwards and, where the system can tell, go on while
+    the machine sleeps, so that a lease ends for a suspended worker too.
+    """
+    boottime = getattr(time, "CLOCK_BOOTTIME", None)
+    return time.monotonic() if boottime is None else time.clock_gettime(boottime)
