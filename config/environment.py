@@ -4,6 +4,7 @@ import os
 import secrets
 from collections.abc import Mapping
 from contextlib import suppress
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -40,6 +41,21 @@ def whole(name: str, default: int, environ: Mapping[str, str] = os.environ, *, l
     if number < least:
         raise ImproperlyConfigured(f"{name} is {value!r}: write {least} or more.")
     return number
+
+
+def amount(name: str, environ: Mapping[str, str] = os.environ) -> tuple[Decimal, str] | None:
+    """The amount and the currency a variable holds, such as ``500 EUR``; None when it is empty."""
+    value = environ.get(name, "").strip()
+    if not value:
+        return None
+    parts = value.split()
+    try:
+        size = Decimal(parts[0])
+    except InvalidOperation:
+        size = Decimal("NaN")
+    if len(parts) != 2 or not size.is_finite() or size < 0 or not parts[1].isalpha():
+        raise ImproperlyConfigured(f"{name} is {value!r}: write an amount and its currency, such as 500 EUR.")
+    return size, parts[1]
 
 
 def data_folder(place: str | Path) -> Path:

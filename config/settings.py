@@ -175,6 +175,9 @@ HOLDPOINT_MESSAGE_LIMIT = environment.whole("HOLDPOINT_MESSAGE_LIMIT", 1000)
 # Whether a version of a workflow starts runs only once a named person has activated it.
 HOLDPOINT_ACTIVATION = environment.flag("HOLDPOINT_ACTIVATION", True)
 
+# Above this amount, such as "500 EUR", two people must agree what became of a call in doubt; empty: never.
+HOLDPOINT_TWO_PEOPLE_ABOVE = environment.amount("HOLDPOINT_TWO_PEOPLE_ABOVE")
+
 # Days after the end of a run; 0: for ever. A workflow may say otherwise for its own runs.
 HOLDPOINT_KEEP_DAYS = environment.whole("HOLDPOINT_KEEP_DAYS", 0)
 HOLDPOINT_KEEP_ARTIFACTS_DAYS = environment.whole("HOLDPOINT_KEEP_ARTIFACTS_DAYS", 0)

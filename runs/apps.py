@@ -13,7 +13,7 @@ class RunsConfig(AppConfig):
     def ready(self) -> None:
         """Find the users' workflows and agents, and follow the life of worker processes."""
         # Models can be imported only now.
-        from runs import agent, endings, questions, services, waits, workflow
+        from runs import agent, endings, questions, retention, services, waits, workflow
         from runs.crew import life
         from runs.replays.replay import replay
         from tools import ports
@@ -29,4 +29,7 @@ class RunsConfig(AppConfig):
         waits.add(questions.waits_of)
         services.replay_with(replay)
         ports.lock_run, ports.on_settled = services.lock_run, services.settle_call
+        ports.on_said, ports.requester_of = services.note_said, services.requester_of
+        ports.arguments_of = services.arguments_of
+        retention.also("what people found out", services.purge_said)
         ports.users_of = agent.users_of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.contrib import admin
 
-from tools.models import ToolCall
+from tools.models import Compensation, Inquiry, Settlement, ToolCall
 from tools.window import OfTheNewest, Window
 
 
@@ -18,3 +18,36 @@ class ToolCallAdmin(Window):
     search_help_text = "The id of a call, or of its run or step"
     ordering = ["-id"]
     readonly_fields = [field.name for field in ToolCall._meta.fields]
+
+
+@admin.register(Settlement)
+class SettlementAdmin(Window):
+    """What people said about calls in doubt, without the results that they gave."""
+
+    list_display = ["id", "call_id", "run_id", "outcome", "by", "at"]
+    list_filter = ["outcome"]
+    search_fields = ["id__exact", "call_id__exact", "run_id__exact", "by__exact"]
+    search_help_text = "The id of a call, of its run, or an actor such as user:ana"
+    ordering = ["-id"]
+    exclude = ["result"]
+    readonly_fields = [field.name for field in Settlement._meta.fields if field.name != "result"]
+
+
+@admin.register(Inquiry)
+class InquiryAdmin(Window):
+    """What the caretakers know about calls in doubt."""
+
+    list_display = ["call_id", "amount", "currency", "looks", "looked_at", "look_at"]
+    search_fields = ["call_id__exact"]
+    ordering = ["-call_id"]
+    readonly_fields = [field.name for field in Inquiry._meta.fields]
+
+
+@admin.register(Compensation)
+class CompensationAdmin(Window):
+    """Which calls were to be undone, by whom and by which run."""
+
+    list_display = ["call_id", "run_id", "undone_by", "tool", "by", "at"]
+    search_fields = ["call_id__exact", "run_id__exact", "undone_by__exact"]
+    ordering = ["-id"]
+    readonly_fields = [field.name for field in Compensation._meta.fields]

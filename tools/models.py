@@ -83,6 +83,8 @@ class ToolCall(StateModel):
 
     #: The result of a call just settled as having happened; the step keeps it, this row its digest alone.
     result: Json = None
+    #: What the person said by whom it was just settled; None where its lookup or its worker proved it.
+    settlement: Settlement | None = None
 
     class Meta:
         constraints = [
@@ -133,6 +135,87 @@ class ToolCall(StateModel):
     @transition(field=state, source=CallState.UNKNOWN, target=CallState.FAILED)
     def settle_as_not_happened(self) -> None:
         """A final lookup or a person found that it did not happen."""
+
+
+class Outcome(StrEnum):
+    """What somebody found out about a call in doubt."""
+
+    HAPPENED = "happened"
+    DID_NOT_HAPPEN = "did_not_happen"
+    CANNOT_TELL = "cannot_tell"  # it stays in doubt, and somebody else should look
+
+
+class Settlement(models.Model):
+    """What one person said about one call in doubt, and when. Rows are only added: the last of a person
+    counts, and the database refuses to change one.
+    """
+
+    id = models.CharField(primary_key=True, max_length=32)
+    call_id = models.CharField(max_length=32)
+    run_id = models.CharField(max_length=32)
+    by = models.CharField(max_length=160, help_text="The actor, such as user:ana.")
+    at = models.DateTimeField()
+    outcome = models.CharField(max_length=16, choices=[(one.value, one.value) for one in Outcome])
+    result = models.JSONField(null=True, help_text="What the call returned, as they found it; may be purged.")
+    result_digest = models.CharField(max_length=64, blank=True)
+    reference = models.CharField(max_length=200, blank=True, help_text="What the other side calls it.")
+    note = models.TextField(help_text="How they know.")
+    confirms = models.CharField(
+        max_length=32,
+        blank=True,
+        help_text="What somebody else had said before, where two people must agree.",
+    )
+
+    class Meta:
+        ordering = ["at", "id"]
+        indexes = [
+            models.Index(fields=["call_id", "at"], name="said_of_call"),
+            models.Index(fields=["run_id"], name="said_of_run"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.by}: {self.outcome} ({self.call_id})"
+
+
+class Inquiry(models.Model):
+    """What the caretakers know about one call in doubt: what is at stake, and what its lookup said last.
+
+    It may be lost: it is found out again.
+    """
+
+    call_id = models.CharField(primary_key=True, max_length=32)
+    amount = models.DecimalField(null=True, max_digits=15, decimal_places=2, help_text="By the tool's facts.")
+    currency = models.CharField(max_length=8, blank=True)
+    looks = models.PositiveIntegerField(default=0, help_text="How often its lookup was asked.")
+    looked_at = models.DateTimeField(null=True)
+    look_at = models.DateTimeField(help_text="Its lookup is not asked again before.")
+    said = models.TextField(blank=True, help_text="What the lookup said last.")
+
+    class Meta:
+        verbose_name_plural = "inquiries"
+
+    def __str__(self) -> str:
+        return f"About {self.call_id}"
+
+
+class Compensation(models.Model):
+    """That somebody had a call undone: by a call of its own, in a run of its own. Rows are only added."""
+
+    id = models.CharField(primary_key=True, max_length=32)
+    call_id = models.CharField(max_length=32, help_text="The call that is undone.")
+    run_id = models.CharField(max_length=32, help_text="The run that it belongs to.")
+    undone_by = models.CharField(max_length=32, unique=True, help_text="The run that undoes it.")
+    tool = models.CharField(max_length=64, help_text="The tool that undoes it.")
+    by = models.CharField(max_length=160)
+    at = models.DateTimeField()
+    reason = models.TextField()
+
+    class Meta:
+        ordering = ["at", "id"]
+        indexes = [models.Index(fields=["run_id"], name="undone_of_run")]
+
+    def __str__(self) -> str:
+        return f"{self.undone_by} undoes {self.call_id}"
 
 
 def fields_of(call: ToolCall, *names: str) -> dict[str, Any]:

@@ -4,20 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 
 from tools import calling, registry
 from tools.canonical import Json
 from tools.contract import Tool
 from tools.failures import classify
-from tools.models import ToolCall
+from tools.models import Outcome, ToolCall
 
-
-class Outcome(StrEnum):
-    """What became of a call."""
-
-    HAPPENED = "happened"
-    DID_NOT_HAPPEN = "did_not_happen"
+__all__ = ["CannotLook", "Finding", "Outcome", "look", "look_up", "too_early"]
 
 
 class CannotLook(Exception):

@@ -194,6 +194,12 @@ class Settle(Body):
     outcome: Outcome
     result: Any = Field(default=None, description="The result that it had, if it happened.")
     note: str = Field(min_length=1, max_length=MAX_REASON, pattern=r"\S", description="How you know.")
+    reference: str = Field(default="", max_length=200, description="What the other side calls it.")
+    seen: str | None = Field(
+        default=None,
+        max_length=32,
+        description="The `last_said` that you have read; refused (409) when somebody said something since.",
+    )
 
 
 # Lists

@@ -41,6 +41,9 @@ def _refused(error: services.SettlementRefused, view: Door) -> Response:
 problems.register(services.CallNotFound, lambda error, view: problems.problem(404, "not_found", str(error)))
 problems.register(services.NotUnknown, _not_unknown)
 problems.register(services.SettlementRefused, _refused)
+problems.register(
+    services.MayNotSettle, lambda error, view: problems.problem(403, "not_allowed", f"{error}.")
+)
 problems.register(UnknownTool, lambda error, view: problems.problem(404, "not_found", str(error)))
 problems.register(InvalidArguments, _misfit)
 
@@ -107,10 +110,22 @@ class Settlement(Door):
         tag="tool calls",
     )
     def post(self, request: Request, call_id: str) -> Response:
-        """Settles for the person who is signed in: no token can. The run goes on with what they found."""
+        """Records what the person who is signed in found out: no token can, nor whoever asked for the run.
+
+        The run goes on with it. Who cannot tell leaves the call in doubt, and above the limit for one person
+        it stays so until another says the same: `state` is then still `unknown`.
+        """
         body = read_body(request, Settle)
         return once(request, lambda: self._settle(request, call_id, body))
 
     def _settle(self, request: Request, call_id: str, body: Settle) -> Response:
-        call = services.settle(call_id, body.outcome, body.result, note=body.note, by=actor_of(request))
+        call = services.settle(
+            call_id,
+            body.outcome,
+            body.result,
+            note=body.note,
+            by=actor_of(request),
+            reference=body.reference,
+            seen=body.seen,
+        )
         return answer(CallOut.of(call, technical=False))

@@ -28,7 +28,7 @@ from runs.services.record import NotFound, NotPossible, append_entries, found_ru
 from runs.services.retiring import archive_run, purge_artifacts, purge_contents
 from runs.services.retrying import retry_run
 from runs.services.schedules import due_schedules, start_scheduled
-from runs.services.settling import settle_call
+from runs.services.settling import arguments_of, note_said, purge_said, requester_of, settle_call
 from runs.services.standing import Standing, cannot, how_it_stands, possible_with, standing_of
 from runs.services.start import DuplicateKey, InvalidStart, QueueFull, new_run, start_run
 from runs.services.start_many import start_runs
@@ -72,6 +72,7 @@ __all__ = [
     "append_entries",
     "archive_run",
     "call_tool",
+    "arguments_of",
     "cancel_given_up",
     "cancel_run",
     "cannot",
@@ -93,6 +94,7 @@ __all__ = [
     "line_up",
     "lock_run",
     "new_run",
+    "note_said",
     "note_versions",
     "overdue",
     "pause_run",
@@ -102,7 +104,9 @@ __all__ = [
     "possible_with",
     "purge_artifacts",
     "purge_contents",
+    "purge_said",
     "replay_with",
+    "requester_of",
     "requeue",
     "rescue_run",
     "resume_run",

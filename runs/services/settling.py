@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from runs.actors import acting_as, plain_name
 from runs.clock import db_now
 from runs.journal import Entry
@@ -11,7 +13,7 @@ from runs.services.record import append_entries, lock_run
 from runs.services.waking import wake
 from runs.states import RunState
 from runs.values import store_result
-from tools.models import CallState, ToolCall
+from tools.models import CallState, Settlement, ToolCall
 
 
 def settle_call(call: ToolCall) -> None:
@@ -44,7 +46,13 @@ def settle_call(call: ToolCall) -> None:
         entry = Entry(
             "call.settled",
             f"{plain_name(call.settled_by)} settled {call.tool}: {word}. {call.note}",
-            {"call": call.id, "happened": happened, "note": call.note, "result": call.result_digest},
+            {
+                "call": call.id,
+                "happened": happened,
+                "note": call.note,
+                "result": call.result_digest,
+                **_as_said(call),
+            },
             step.id,
         )
         append_entries(run, [entry], actor=call.settled_by)
@@ -52,6 +60,36 @@ def settle_call(call: ToolCall) -> None:
             let_go_on(run, f"{call.tool} is settled: {word}", call.settled_by)
         elif not given_up:
             wake(run)  # a worker may have it that has read the step before
+
+
+def _as_said(call: ToolCall) -> dict[str, str]:
+    """What stands with a settlement by a person: what the other side calls it, and what they confirmed."""
+    said = call.settlement
+    if said is None:
+        return {}
+    given = {"said": said.id, "reference": said.reference, "confirms": said.confirms}
+    return {name: value for name, value in given.items() if value}
+
+
+def note_said(call: ToolCall, by: str, sentence: str, content: dict[str, Any]) -> None:
+    """A person said something about a call that stays in doubt (in the caller's transaction)."""
+    append_entries(lock_run(call.run_id), [Entry("call.said", sentence, content, call.step_id)], actor=by)
+
+
+def requester_of(run_id: str) -> str:
+    """The actor who asked for the run; empty when there is none."""
+    return Run.objects.filter(pk=run_id).values_list("requester", flat=True).first() or ""
+
+
+def arguments_of(call: ToolCall) -> dict[str, Any] | None:
+    """The arguments of the call; None when they are kept no longer."""
+    kept = Step.objects.filter(pk=call.step_id).values_list("arguments", flat=True).first()
+    return kept if isinstance(kept, dict) else None
+
+
+def purge_said(run_id: str) -> int:
+    """Empty what people gave as results of calls of the run: how many rows. Digests and notes stay."""
+    return Settlement.objects.filter(run_id=run_id, result__isnull=False).update(result=None)
 
 
 def _is_given_up(run: Run, step: Step) -> bool:

@@ -217,7 +217,7 @@ def world(people: dict[str, User], monkeypatch: pytest.MonkeyPatch) -> World:
     )
     with monkeypatch.context() as patched:
         patched.setattr(gate, "_installed", OpenGate())
-        made.runs["test.wires"] = a_run("test.wires")
+        made.runs["test.wires"] = a_run("test.wires", actor="user:ada")
     Schedule.objects.create(
         name="nightly", workflow="test.looks", every_seconds=60, owner="user:omar", next_at=db_now()
     )

@@ -3,6 +3,7 @@
 import os
 import stat
 from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,16 @@ class TestWords:
 
     def test_whole_refuses_what_is_too_little(self) -> None:
         assert environment.whole("X", 3, {"X": "1"}, least=1) == 1
+
+    def test_an_amount(self) -> None:
+        assert environment.amount("X", {}) is None
+        assert environment.amount("X", {"X": " "}) is None
+        assert environment.amount("X", {"X": "500.50 EUR"}) == (Decimal("500.50"), "EUR")
+
+    @pytest.mark.parametrize("text", ["500", "EUR 500", "-1 EUR", "NaN EUR", "5 EUR more", "5 5"])
+    def test_no_amount(self, text: str) -> None:
+        with pytest.raises(ImproperlyConfigured, match="such as 500 EUR"):
+            environment.amount("X", {"X": text})
         with pytest.raises(ImproperlyConfigured, match="write 1 or more"):
             environment.whole("X", 3, {"X": "0"}, least=1)
 

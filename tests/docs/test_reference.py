@@ -19,7 +19,7 @@ from tests.docs.pages import DOCS, ROOT
 from tools.registry import tool
 
 APPS = ("config", "tools", "runs", "approvals", "ops", "examples")
-READERS = {"get", "flag", "words", "whole", "getenv", "pop", "setdefault"}
+READERS = {"amount", "get", "flag", "words", "whole", "getenv", "pop", "setdefault"}
 _NAME = re.compile(r"[A-Z][A-Z0-9_]+")
 #: Of the system and of Python, not ours to document.
 FOREIGN = {"CELERY_SKIP_CHECKS", "DEBIAN_FRONTEND", "__PYVENV_LAUNCHER__", "PYTHONUNBUFFERED"}

@@ -19,4 +19,7 @@ def forgotten_tools() -> Iterator[None]:
 def nobody_listens(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ports, "lock_run", lambda run_id: None)
     monkeypatch.setattr(ports, "on_settled", lambda call: None)
+    monkeypatch.setattr(ports, "on_said", lambda *said: None)
+    monkeypatch.setattr(ports, "requester_of", lambda run_id: "")
+    monkeypatch.setattr(ports, "arguments_of", lambda call: None)
     monkeypatch.setattr(ports, "users_of", lambda tool: [])
