@@ -20,6 +20,7 @@ from runs.clock import db_now, ticks
 from runs.crew import workers
 from runs.models import Errand, ErrandState, Run
 from runs.states import RunState
+from tools.timers import probe_in_doubt
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +31,7 @@ RETIRE_EVERY = 60.0  # seconds
 FILL_EVERY = 300.0  # seconds
 IN_LINE = timedelta(minutes=5)  # how long a queued run may stand in line in a full queue without another hint
 ANCHOR_EVERY = 600.0  # seconds
+PROBE_EVERY = 5.0  # seconds
 _caretakers: dict[str, Callable[[], int]] = {}
 _resting: dict[str, float] = {}  # duties that need not be done in every round, and their seconds of rest
 _next: dict[str, float] = {}
@@ -227,6 +229,11 @@ def cancel_given_up() -> int:
     return each(services.given_up(BATCH), services.cancel_given_up)
 
 
+def let_released_go() -> int:
+    """Runs that waited for a switch which is released."""
+    return each(services.released_waits(BATCH), lambda waited: services.let_go(*waited))
+
+
 def make_anchor() -> int:
     """The heads of the journals that moved, for somebody outside."""
     return 1 if anchors.make_anchor() else 0
@@ -250,5 +257,7 @@ register(
     partial(_retire, retention.artifacts_due, services.purge_artifacts),
     every=RETIRE_EVERY,
 )
+register("tools.release", let_released_go)
+register("tools.probe", probe_in_doubt, every=PROBE_EVERY)
 register("runs.anchor", make_anchor, every=ANCHOR_EVERY)
 register("runs.kept_answers", services.forget_answers, every=RETIRE_EVERY)

@@ -88,9 +88,17 @@ def probe(call_id: str, by: str = "caretaker") -> Finding:
     """
     call = _found(call_id)
     finding = look(call, db_now())
+    conclude(call_id, finding, by)
+    return finding
+
+
+def conclude(call_id: str, finding: Finding, by: str) -> None:
+    """Settle a call by what its lookup says, if that is proof.
+
+    Raises CallNotFound, NotUnknown, and SettlementRefused for a result that cannot be.
+    """
     if finding.outcome is not None:
         _settle(call_id, finding.outcome, finding.result, finding.sentence, by)
-    return finding
 
 
 def settle_by_answer(call_id: str, result: Json, *, note: str, by: str) -> ToolCall:
