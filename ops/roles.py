@@ -23,6 +23,7 @@ ROLES: dict[str, tuple[str, ...]] = {
         "runs.view_technical",
         "runs.view_artifact_content",
         "tools.settle_toolcall",
+        "tools.move_toolbreaker",
     ),
     "auditors": ("runs.verify_journal",),
 }

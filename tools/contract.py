@@ -16,6 +16,7 @@ from django.conf import settings
 from tools.canonical import Json, NotJson, compact, digest, in_kept_order, normalise
 from tools.effects import REVERSIBILITY_BY_EFFECT, Effect, Reversibility, Risk
 from tools.failures import InvalidData, Refused, ToolError
+from tools.options import Breaker, Limit
 from tools.preview import Change, Check, Evidence, Preview, default_sentence
 from tools.secrets import checked
 from tools.signature import ContractError, Shape, in_words, schema_of_input, schema_of_output, shape_of
@@ -109,11 +110,13 @@ class Tool:
         reversibility: Reversibility | str | None = None,
         queue: str = "",
         secrets: Mapping[str, str] | None = None,
+        breaker: Breaker | None = None,
+        limit: Limit | None = None,
     ) -> None:
         """Declare `function`; `timeout` in seconds, `rollback` a sentence or the tool that undoes this one.
 
         `queue` names the queue of the workers that may run it, if not any; `secrets` are references by name
-        (tools.secrets). Raises ContractError.
+        (tools.secrets); `breaker` and `limit` protect the other side (tools.options). Raises ContractError.
         """
         self.function = function
         self.name: str = name or str(getattr(function, "__name__", ""))
@@ -132,6 +135,8 @@ class Tool:
         self.description = description or (function.__doc__ or "").strip()
         self.rollback = rollback.name if isinstance(rollback, Tool) else rollback.strip()
         self.queue = queue
+        self.breaker = breaker
+        self.limit = limit
         self.secrets: dict[str, str] = checked(secrets or {}, self.name)
         self._shape: Shape = shape_of(function, self.name)
         self._refuse_nonsense()
@@ -304,6 +309,9 @@ class Tool:
     # Inside
 
     def _refuse_nonsense(self) -> None:
+        for name, option, kind in (("breaker", self.breaker, Breaker), ("limit", self.limit, Limit)):
+            if not isinstance(option, kind | None):
+                raise ContractError(f"{self.name}: {name}={option!r} must be a {kind.__name__}(…) or None")
         if self.queue and not QUEUE.fullmatch(self.queue):
             raise ContractError(
                 f"{self.name} cannot run on queue {self.queue!r}; use a to z, 0 to 9, _, . and -, "

@@ -36,6 +36,7 @@ class FailureClass(StrEnum):
     NEEDS_INPUT = "needs_input"  # something only a person can say is missing
     BUDGET = "budget"  # the run has used up what it was given
     UNKNOWN_OUTCOME = "unknown_outcome"  # sent, and nobody knows whether it happened
+    UNAVAILABLE = "unavailable"  # not tried: the other side is known to be away, or ill
     FATAL = "fatal"  # a defect: trying again will not help
 
 
@@ -123,6 +124,13 @@ class BudgetUsedUp(ToolError):
     """The run has used up what it was given; nothing was done."""
 
     kind = FailureClass.BUDGET
+    proof = Proof.DECLARED
+
+
+class ToolUnavailable(ToolError):
+    """The other side is known to be away or ill, so it was not asked; `retry_after` is in seconds."""
+
+    kind = FailureClass.UNAVAILABLE
     proof = Proof.DECLARED
 
 

@@ -50,6 +50,12 @@ class OnSaid(Protocol):
     def __call__(self, call: ToolCall, by: str, sentence: str, content: dict[str, Any], /) -> object: ...
 
 
+class WakeRun(Protocol):
+    """What the run of this id waits for may be there: have it look. False when the run has ended."""
+
+    def __call__(self, run_id: str, /) -> bool: ...
+
+
 def _nobody(_: object, /) -> None:
     return None
 
@@ -60,3 +66,4 @@ users_of: UsersOf = lambda _: []  # noqa: E731
 requester_of: RequesterOf = lambda _: ""  # noqa: E731
 arguments_of: ArgumentsOf = lambda _: None  # noqa: E731
 on_said: OnSaid = lambda *_: None  # noqa: E731
+wake_run: WakeRun = lambda _: True  # noqa: E731

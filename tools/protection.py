@@ -1,4 +1,4 @@
-"""Rows that protect the other side of a tool: its breaker, its limit, and the calls that wait for their turn."""
+"""Rows that protect the other side of a tool: its breaker, its limit, and the calls that stand in line."""
 
 from __future__ import annotations
 
@@ -38,6 +38,10 @@ class ToolBreaker(StateModel):
     probe_until = models.DateTimeField(null=True, help_text="When that call is given up.")
     window = models.JSONField(null=True, help_text="Calls lately: tenth, ok, slow, failed.")
     changed_at = models.DateTimeField()
+
+    class Meta:
+        verbose_name = "breaker"
+        permissions = [("move_toolbreaker", "Can open and close the breaker of a tool by hand")]
 
     def __str__(self) -> str:
         return f"{self.tool}: {self.state}"
@@ -99,6 +103,8 @@ class BreakerMove(models.Model):
     actor = models.CharField(max_length=160, help_text="Who moved it: system, or a person such as user:ana.")
 
     class Meta:
+        verbose_name = "move of a breaker"
+        verbose_name_plural = "moves of breakers"
         ordering = ["id"]
         indexes = [models.Index(fields=["tool", "id"], name="move_of_tool")]
 
@@ -113,6 +119,9 @@ class ToolLimit(models.Model):
     started_to = models.DateTimeField(help_text="Up to here the calls that were begun use up the rate.")
     planned_to = models.DateTimeField(help_text="Up to here the calls in line will use it up.")
     held_until = models.DateTimeField(null=True, help_text="The other side asked for no call before.")
+
+    class Meta:
+        verbose_name = "limit"
 
     def __str__(self) -> str:
         return f"The limit of {self.tool}"
@@ -140,6 +149,8 @@ class Ticket(StateModel):
     )
 
     class Meta:
+        verbose_name = "call in line"
+        verbose_name_plural = "calls in line"
         indexes = [models.Index(fields=["tool", "starts_at", "key"], name="ticket_line")]
 
     def __str__(self) -> str:

@@ -11,6 +11,7 @@ from django.utils.module_loading import autodiscover_modules
 
 from tools.contract import ContractError, Tool
 from tools.effects import Effect, Reversibility, Risk
+from tools.options import Breaker, Limit
 
 AUTODISCOVER_MODULE_NAME = "tools"
 
@@ -33,6 +34,8 @@ def tool(
     reversibility: Reversibility | str | None = None,
     queue: str = "",
     secrets: Mapping[str, str] | None = None,
+    breaker: Breaker | None = None,
+    limit: Limit | None = None,
 ) -> Callable[[Callable[..., Any]], Tool]:
     """Declare the function below as a tool, known by `name` or its own name.
 
@@ -54,6 +57,8 @@ def tool(
                 reversibility=reversibility,
                 queue=queue,
                 secrets=secrets,
+                breaker=breaker,
+                limit=limit,
             )
         )
 

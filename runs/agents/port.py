@@ -82,6 +82,10 @@ class ToolFailed(Exception):
         self.failure = failure
 
 
+class Unavailable(ToolFailed):
+    """The tool was not called, because its other side is known to be away or ill; no attempt was used up."""
+
+
 class TurnPort(Protocol):
     """The turn's side of an agent's work. Every method is called on the turn's own OS thread, one at a time.
 

@@ -37,6 +37,7 @@ class TestDemoPeople:
             ("runs.activate_workflow", {"omar"}),
             ("runs.change_schedule", {"omar"}),
             ("tools.settle_toolcall", {"omar"}),
+            ("tools.move_toolbreaker", {"omar"}),
             ("runs.view_technical", {"omar"}),
             ("runs.verify_journal", {"ada"}),
             ("runs.view_run", {"ana", "ben", "omar", "ada"}),

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from tools import services
-from tools.cli import listing, reconcile, showing, unknown
+from tools.cli import breaker, listing, reconcile, showing, unknown
 from tools.cli.answers import Answers, Exit, add_verbs, answering, no
 from tools.command import PlainCommand
 from tools.registry import UnknownTool
@@ -21,6 +21,7 @@ VERBS = [
     showing.VERB,
     unknown.VERB,
     reconcile.VERB,
+    breaker.VERB,
 ]
 
 
