@@ -75,17 +75,20 @@ def resolved(side: Side) -> Side:
     return side.at(True if schema == {} else schema)
 
 
-def branches(side: Side) -> Iterator[Side]:
-    """The alternatives of a schema, each of one type; what cannot be taken apart comes as it is."""
+def branches(side: Side, within: frozenset[str] = frozenset()) -> Iterator[Side]:
+    """The alternatives of a schema, each of one type; what cannot be taken apart comes as it is.
+
+    One that is an alternative of itself (`within` are the unions around it) adds nothing.
+    """
     schema = resolved(side).schema
-    if schema is False:
+    if schema is False or as_text(schema) in within:
         return
     if schema is True:
         schema = {}
     alternatives = _alternatives(side, schema)
     if alternatives is not None:
         for each in alternatives:
-            yield from branches(side.at(each))
+            yield from branches(side.at(each), within | {as_text(schema)})
         return
     kinds = schema.get("type", list(_TYPES))
     for kind in kinds if isinstance(kinds, list) else [kinds]:

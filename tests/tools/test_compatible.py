@@ -139,6 +139,7 @@ TABLE: list[tuple[str, Schema, Schema, str]] = [
     ("nested rules", {"not": text()}, {"not": whole()}, "input output"),
     ("keys by pattern", {**ANY, "patternProperties": {"^a": text()}}, ANY, "input output"),
     ("a reference to nowhere", {"$ref": "#/$defs/no"}, text(), "input output"),
+    ("one that is its own alternative", defined("A", either(ref("A"), text()), ref("A")), text(), ""),
     ("no schema", text(), {"type": "string", "maxLength": "9"}, "input output"),
     ("no schema at all", text(), ["string"], "input output"),
     ("a type that nobody knows", text(), {"type": "text"}, "input output"),
@@ -306,7 +307,7 @@ def changed(schema: Schema, draw: Any) -> Schema:
     if word == "required":
         return {**schema, word: sorted(draw(st.sets(NAMES)) & set(schema["properties"]))}
     if word == "$defs":
-        return {**schema, word: {"D": changed(said["D"], draw)}}
+        return {**schema, word: {"D": items(draw(PARTS))}}
     if word in ("type", "$ref"):
         return {**schema, "minimum": 1, "maxLength": 1}
     return {name: each for name, each in schema.items() if name != word}
@@ -351,7 +352,7 @@ def with_rest(schema: Schema, *, closed: bool) -> Schema:
     return inner
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(pairs(), st.lists(VALUES, min_size=20, max_size=20))
 def test_arguments_that_fitted_fit_when_it_is_called_compatible(
     pair: tuple[Schema, Schema], values: list[Any]
@@ -362,7 +363,7 @@ def test_arguments_that_fitted_fit_when_it_is_called_compatible(
         assert [value for value in values if valid(named, value) and not valid(new, value)] == []
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(pairs(), st.lists(VALUES, min_size=20, max_size=20))
 def test_results_that_come_now_are_what_a_reader_of_the_old_contract_counts_on(
     pair: tuple[Schema, Schema], values: list[Any]
@@ -374,7 +375,7 @@ def test_results_that_come_now_are_what_a_reader_of_the_old_contract_counts_on(
         assert [value for value in values if valid(now, value) and not valid(read, value)] == []
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(SCHEMAS)
 def test_every_schema_fits_itself(schema: Schema) -> None:
     assert misfits(schema, schema) == []
