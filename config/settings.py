@@ -19,6 +19,10 @@ DATABASE_URL = os.environ.get("DATABASE_URL") or f"sqlite:///{HOLDPOINT_DATA / '
 REDIS_URL = os.environ.get("REDIS_URL", "")
 HOLDPOINT_MODEL = os.environ.get("HOLDPOINT_MODEL") or "scripted"
 HOLDPOINT_RETAIL_DATA = os.environ.get("HOLDPOINT_RETAIL_DATA", "")
+# What callers of the tools were promised last: a file of the repository. See `manage.py tools lock`.
+HOLDPOINT_CONTRACTS_LOCK = Path(
+    os.environ.get("HOLDPOINT_CONTRACTS_LOCK") or BASE_DIR / "tools" / "contracts.lock"
+)
 
 # Embedded means: one machine, nothing given from outside. There the browser is on this machine too.
 EMBEDDED = "DATABASE_URL" not in os.environ

@@ -1,6 +1,7 @@
 """``manage.py tools``: what may be done, and what became of calls that nobody knows the outcome of.
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 4 no such tool, call or person, 5 refused, 6 others were first.
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 the lock of contracts is behind, 4 no such tool, call or
+person, 5 refused, 6 others were first.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from tools import services
-from tools.cli import breaker, listing, reconcile, showing, unknown
+from tools.cli import breaker, listing, locking, reconcile, showing, unknown
 from tools.cli.answers import Answers, Exit, add_verbs, answering, no
 from tools.command import PlainCommand
 from tools.registry import UnknownTool
@@ -22,6 +23,8 @@ VERBS = [
     unknown.VERB,
     reconcile.VERB,
     breaker.VERB,
+    locking.CHECK,
+    locking.LOCK,
 ]
 
 
