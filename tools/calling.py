@@ -25,6 +25,7 @@ class Current:
     key: str
     call_id: str  # empty in a lookup
     ends: float  # time.monotonic() at which the call's time is used up
+    acts: bool = False  # whether its body may change the world
     #: Whether a request that may have changed something was answered, or lost: what fails later in the same
     #: call does not prove that nothing was done.
     changed: bool = False
@@ -48,7 +49,8 @@ def perform(tool: Tool, arguments: Mapping[str, Any], key: str, call_id: str) ->
     Its secrets are open while it runs, and none of their values is in the result. Raises what Tool.invoke
     raises, and SecretMissing or SecretsAway when it was not begun.
     """
-    token = _current.set(Current(tool.name, key, call_id, time.monotonic() + tool.timeout))
+    ends, acts = time.monotonic() + tool.timeout, tool.effect.changes_the_world
+    token = _current.set(Current(tool.name, key, call_id, ends, acts))
     try:
         if not tool.secrets:
             return tool.invoke(arguments, key)

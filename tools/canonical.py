@@ -70,8 +70,8 @@ def _kept_place(key: str) -> tuple[int, bytes]:
     return len(raw), raw
 
 
-def parse(text: str | bytes) -> Json:
-    """JSON text from outside as a normalised value.
+def parse(text: str | bytes, *, most: int = MAX_BYTES) -> Json:
+    """JSON text from outside as a normalised value, of at most `most` bytes.
 
     Raises NotJson for text that is not JSON, that names a key twice, or that `normalise` refuses.
     """
@@ -85,7 +85,7 @@ def parse(text: str | bytes) -> Json:
         raise NotJson("this is not text in UTF-8") from None
     except ValueError as error:
         raise NotJson(f"this is not JSON: {error}") from None
-    return normalise(value)
+    return normalise(value, most=most)
 
 
 def canonical(value: Json) -> bytes:

@@ -12,7 +12,7 @@ import pytest
 from approvals import declared
 from runs import agent, workflow
 from tests.docs.pages import DOCS, ROOT, blocks, complete_files, name_of, pages
-from tools import failures, registry
+from tools import failures, registry, secrets
 
 LANGUAGES = {"python", "sh", "text", "mermaid"}
 WITH_PYTHON = [page for page in pages() if any(not block.title for block in blocks(page, "python"))]
@@ -27,6 +27,7 @@ def module(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     monkeypatch.setattr(workflow, "_registry", dict(workflow._registry))
     monkeypatch.setattr(agent, "_agents", dict(agent._agents))
     monkeypatch.setattr(failures, "_REGISTERED", dict(failures._REGISTERED))
+    monkeypatch.setattr(secrets, "_resolvers", dict(secrets._resolvers))
     with registry.scratch(), declared.scratch():
         yield made
 

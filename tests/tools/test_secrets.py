@@ -36,7 +36,8 @@ REFERENCE = {"api_key": "env:CANARY_KEY"}
 def own_world(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scrubbing, "_masks", {})
     monkeypatch.setattr(scrubbing, "_forms", ())
-    monkeypatch.setattr(secrets, "_resolvers", dict(secrets._resolvers))
+    known = {scheme: secrets._resolvers[scheme] for scheme in ("env", "file")}
+    monkeypatch.setattr(secrets, "_resolvers", known)
     monkeypatch.setenv("CANARY_KEY", VALUE)
 
 
@@ -157,7 +158,11 @@ def lambda_of(seen: list[str]):  # type: ignore[no-untyped-def]
 
 
 class TestMissing:
-    @pytest.mark.parametrize("value", [None, "", "short", "a\0canary-key", "x" * (secrets.LONGEST + 1)])
+    @pytest.mark.parametrize(
+        "value",
+        [None, "", "short", "a\0canary-key", "x" * (secrets.LONGEST + 1)],
+        ids=["none", "empty", "short", "nul", "long"],
+    )
     def test_what_cannot_be_used_is_a_permission_that_somebody_must_give(self, value: str | None) -> None:
         secrets.register_resolver("vault", {}.__getitem__ if value is None else lambda name: value)
         begun: list[str] = []
