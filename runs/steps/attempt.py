@@ -11,7 +11,7 @@ from runs.errands import sending as errands
 from runs.errands.outcomes import Outcome
 from runs.gate import Go, Refuse
 from runs.models import Step
-from runs.steps.doubt import Seen, look, lost, may_arrive_until, settled_by_lookup
+from runs.steps.doubt import Seen, ended_as_undone, look, lost, may_arrive_until, settled_by_lookup
 from runs.steps.guards import before
 from runs.steps.proposal import Proposal
 from runs.steps.record import (
@@ -130,7 +130,8 @@ def recover(turn: Turn, proposal: Proposal, step: Step) -> None:
     if failure is None:
         return  # it is on its way, or answered
     effect, call = proposal.tool.effect, turn.call_of(step)
-    if effect.changes_the_world:
+    in_doubt = effect.changes_the_world
+    if in_doubt:
         until = may_arrive_until(turn, step)
         if until is not None:
             raise turn.stop(
@@ -142,10 +143,11 @@ def recover(turn: Turn, proposal: Proposal, step: Step) -> None:
         proven = seen is Seen.NOT_THERE and proposal.tool.lookup_is_final
         if effect is Effect.IRREVERSIBLE and not proven:
             leave_unknown(turn, step, call, failure)
+        in_doubt = not proven
     before(turn, proposal)
     call.fail()
     close(turn, step, call, failure)
-    step.error = passing_error(step, failure, in_doubt=effect.changes_the_world)
+    step.error = passing_error(step, failure, in_doubt=in_doubt)
     if proposal.is_of_another_version(step):
         step.wait()  # nobody was asked about this version: the caller has them asked
         turn.changed(step)
@@ -158,8 +160,11 @@ def try_again(turn: Turn, proposal: Proposal, step: Step) -> None:
     """The next attempt, when it is due and nothing shows that an earlier one had happened."""
     if step.due_at is not None and turn.now() < step.due_at:
         raise turn.stop(Suspend(f"the next attempt of {step.name}", until=step.due_at))
-    if step.in_doubt and settled_by_lookup(turn, proposal, step):
-        return
+    if step.in_doubt:
+        if settled_by_lookup(turn, proposal, step):
+            return
+        if not step.in_doubt and ended_as_undone(turn, step):
+            return
     before(turn, proposal)
     turn.restart(step)
     intend(turn, proposal, step, None)

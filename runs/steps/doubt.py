@@ -5,14 +5,16 @@ from __future__ import annotations
 from datetime import datetime
 from enum import StrEnum
 
+from runs.gate import Refuse
 from runs.models import Step
 from runs.steps.proposal import Proposal
-from runs.steps.record import close, leave_unknown, succeeded, wait
+from runs.steps.record import close, give_up, leave_unknown, refuse, succeeded, tried_since, wait
 from runs.stops import Suspend
 from runs.turns.turn import Turn
 from tools.effects import Effect
-from tools.failures import Failure
+from tools.failures import Failure, FailureClass, Proof
 from tools.models import ToolCall
+from tools.retry import Action, decide
 from tools.unknown import CannotLook, look_up
 
 LOOK_AGAIN = 30.0  # seconds until a lookup that gave no proof is asked again
@@ -62,12 +64,35 @@ def may_arrive_until(turn: Turn, step: Step) -> datetime | None:
 
 
 def settled_by_lookup(turn: Turn, proposal: Proposal, step: Step) -> bool:
-    """Before another attempt after one in doubt. What cannot be undone goes on only on proof."""
+    """Before another attempt after one in doubt. What cannot be undone goes on only on proof.
+
+    With proof that nothing had happened the doubt is over: `step` is no longer in doubt.
+    """
     seen = look(turn, proposal, step, None)
     if seen is Seen.HAPPENED:
         return True
-    proven = seen is Seen.NOT_THERE and proposal.tool.lookup_is_final
-    if proposal.tool.effect is Effect.IRREVERSIBLE and not proven:
-        until = turn.clock.after(LOOK_AGAIN)
+    until = may_arrive_until(turn, step)
+    if seen is Seen.NOT_THERE and proposal.tool.lookup_is_final and until is None:
+        step.error = {**(step.error or {}), "in_doubt": False}
+    elif proposal.tool.effect is Effect.IRREVERSIBLE:
+        until = until or turn.clock.after(LOOK_AGAIN)
         raise turn.stop(Suspend(f"an answer about {proposal.tool.title}", until=until))
     return False
+
+
+def ended_as_undone(turn: Turn, step: Step) -> bool:
+    """After proof that nothing had happened: whether the last failure ends the step for good.
+
+    It does so by its class, as if the tool had said at once that nothing was done: a call that would fail
+    again is not sent again, and one that may pass not more often than any other.
+    """
+    error = step.error or {}
+    failure = Failure(FailureClass(error["kind"]), error["message"], proof=Proof.DECLARED)
+    if decide(Effect.WRITE, failure, tried_since(step)[0], 0.0).action is Action.RETRY:
+        return False
+    if failure.kind is FailureClass.REFUSED:
+        refuse(turn, step, Refuse("tool", failure.message))
+        turn.commit()
+    else:
+        give_up(turn, step, failure)
+    return True

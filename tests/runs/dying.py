@@ -41,6 +41,8 @@ class World:
 class Death:
     """Processes, one after the other, of which one dies around commit number `at` of them all; 0 for none."""
 
+    ends: tuple[int, ...] = (0, DEAD)  # the exit codes that are expected
+
     def __init__(self, at: int, *, after: bool) -> None:
         self._at, self._after = at, after
         self._context = multiprocessing.get_context("fork")
@@ -54,8 +56,11 @@ class Death:
         child.join(120)
         code = child.exitcode
         child.close()
-        assert code in (0, DEAD), f"the process ended with {code}"
-        return code == DEAD
+        assert code in self.ends, f"the process ended with {code}"
+        return code != 0
+
+    def committed(self, number: int) -> None:
+        """Commit number `number` of them all is done; nobody died before it."""
 
     def _play(self, play: Callable[[], object], before: Callable[[], object]) -> None:
         before()
@@ -77,6 +82,7 @@ class Death:
             done = real(*args)
             if self._commits.value == self._at:
                 os._exit(DEAD)
+            self.committed(self._commits.value)
             return done
 
         return dying
