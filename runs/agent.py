@@ -149,6 +149,11 @@ def users_of(tool: str) -> list[str]:
     return [f"agent {item.name} version {item.version}" for item in users]
 
 
+def names() -> list[str]:
+    """The names of all agents."""
+    return sorted({name for name, _ in _agents})
+
+
 def discover() -> None:
     """Import agents.py of every installed app, as Django does with admin.py; call it once they are ready."""
     autodiscover_modules("agents")

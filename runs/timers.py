@@ -229,6 +229,9 @@ def cancel_given_up() -> int:
     return each(services.given_up(BATCH), services.cancel_given_up)
 
 
+def let_released_go() -> int:
+    """Runs that waited for a switch which is released."""
+    return each(services.released_waits(BATCH), lambda waited: services.let_go(*waited))
 
 
 def make_anchor() -> int:
@@ -254,6 +257,7 @@ register(
     partial(_retire, retention.artifacts_due, services.purge_artifacts),
     every=RETIRE_EVERY,
 )
+register("tools.release", let_released_go)
 register("tools.probe", probe_in_doubt, every=PROBE_EVERY)
 register("runs.anchor", make_anchor, every=ANCHOR_EVERY)
 register("runs.kept_answers", services.forget_answers, every=RETIRE_EVERY)

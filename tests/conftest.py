@@ -14,7 +14,7 @@ from django.db import connection
 from ops.launch.broker import Broker
 from ops.launch.packages import find_chromium
 from runs import messages
-from tools import registry
+from tools import orders, registry
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -90,6 +90,12 @@ def installed_tools(monkeypatch: pytest.MonkeyPatch) -> None:
         name: tool for name, tool in registry._tools.items() if tool.function.__module__.startswith(homes)
     }
     monkeypatch.setattr(registry, "_tools", known)
+
+
+@pytest.fixture(autouse=True)
+def no_orders_known() -> None:
+    """What operators allowed in one test is read anew in the next."""
+    orders.forget()
 
 
 @pytest.fixture(autouse=True)

@@ -13,6 +13,7 @@ from tools.canonical import Json
 from tools.effects import Effect
 from tools.protection import BreakerMove, Ticket, ToolBreaker, ToolLimit  # noqa: F401
 from tools.states import StateModel
+from tools.switch import Switch, SwitchKind, SwitchState, Then, Waiting  # noqa: F401
 
 
 class CallState(StrEnum):

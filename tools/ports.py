@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from tools.models import ToolCall
+    from tools.orders import Begun
 
 
 class LockRun(Protocol):
@@ -56,10 +57,31 @@ class WakeRun(Protocol):
     def __call__(self, run_id: str, /) -> bool: ...
 
 
+class InHand(Protocol):
+    """The tool calls and model requests that are under way, as far as the record shows."""
+
+    def __call__(self) -> list[Begun]: ...
+
+
+class NamesOf(Protocol):
+    """The names of all agents, or of all workflows: of the `kind` of switch that stops one of them."""
+
+    def __call__(self, kind: str, /) -> list[str]: ...
+
+
+class StillWait(Protocol):
+    """How many of the runs of these ids stand still and have not ended."""
+
+    def __call__(self, run_ids: list[str], /) -> int: ...
+
+
 def _nobody(_: object, /) -> None:
     return None
 
 
+in_hand: InHand = lambda: []  # noqa: E731
+names_of: NamesOf = lambda _: []  # noqa: E731
+still_wait: StillWait = lambda _: 0  # noqa: E731
 lock_run: LockRun = _nobody
 on_settled: OnSettled = _nobody
 users_of: UsersOf = lambda _: []  # noqa: E731

@@ -134,7 +134,7 @@ class ReplayTurn(Turn):
     def perform(self, body: Callable[[], T], *, timeout: float, waits: bool, slow: bool = False) -> T:
         self.end_here()
 
-    def lock(self) -> None:
+    def lock(self, *, under_orders: bool = False) -> None:
         self.end_here()
 
     def also(self, write: Write) -> None:

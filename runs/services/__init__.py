@@ -32,6 +32,7 @@ from runs.services.settling import arguments_of, note_said, purge_said, requeste
 from runs.services.standing import Standing, cannot, how_it_stands, possible_with, standing_of
 from runs.services.start import DuplicateKey, InvalidStart, QueueFull, new_run, start_run
 from runs.services.start_many import start_runs
+from runs.services.stopped import in_hand, let_go, names_of, released_waits, still_wait
 from runs.services.tokens import TokenNotFound, TokenRefused, issue_token, revoke_token
 from runs.services.waking import (
     LEASED,
@@ -90,9 +91,12 @@ __all__ = [
     "how_it_stands",
     "hint_errand_again",
     "in_bulk",
+    "in_hand",
     "issue_token",
+    "let_go",
     "line_up",
     "lock_run",
+    "names_of",
     "new_run",
     "note_said",
     "note_versions",
@@ -106,6 +110,7 @@ __all__ = [
     "purge_contents",
     "purge_said",
     "replay_with",
+    "released_waits",
     "requester_of",
     "requeue",
     "rescue_run",
@@ -120,6 +125,7 @@ __all__ = [
     "start_run",
     "start_runs",
     "start_scheduled",
+    "still_wait",
     "take_errand",
     "tell_again",
     "tell_parent",

@@ -17,12 +17,16 @@ from runs.errands.outcomes import Outcome
 from runs.journal import Entry
 from runs.models import CLEAN_UP, Errand, ErrandState, Run, Step
 from runs.services.record import append_entries, lock_run
+from runs.services.stopped import agents_above, subject_of
 from runs.services.waking import wake
 from runs.states import RunState
 from runs.turns.checkpoint import own_transaction
+from tools import orders
 from tools import services as calls
 from tools.models import CallState, ToolCall
+from tools.orders import InForce, waiting_for
 from tools.states import sources_of
+from tools.switch import Waiting
 
 logger = logging.getLogger(__name__)
 
@@ -47,14 +51,18 @@ class Taken:
 
 def take_errand(call_id: str, worker: str) -> Taken | None:
     """Give the errand to `worker`, with a lease that outlives its body; None when it is not to be done now:
-    somebody else has it, it was given up, or its run stands still.
+    somebody else has it, it was given up, its run stands still, or an order stops what it would do.
     """
     with own_transaction(), acting_as(f"worker:{worker}"):
+        now_in_force = orders.read()  # and as it stands until this is committed
         errand = Errand.objects.filter(pk=call_id).first()
         if errand is None or errand.state != ErrandState.WAITING:
             return None
         run = lock_run(errand.run_id)
         if run.state in STANDING or run.ended or _is_being_given_up(run, errand):
+            return None
+        step, call = Step.objects.get(pk=errand.step_id), ToolCall.objects.get(pk=call_id)
+        if _is_stopped(run, step, now_in_force):
             return None
         began, now = ticks(), db_now()
         until = now + timedelta(seconds=errand.timeout + MARGIN)
@@ -62,7 +70,6 @@ def take_errand(call_id: str, worker: str) -> Taken | None:
         errand.take()
         if not waiting.update(state=errand.state, lease_owner=worker, lease_until=until, wake_at=until):
             return None
-        step, call = Step.objects.get(pk=errand.step_id), ToolCall.objects.get(pk=call_id)
         if step.effect in ("write", "irreversible"):
             not_before = until + timedelta(seconds=MARGIN)
             Step.objects.filter(pk=step.id).update(not_before=not_before)
@@ -76,6 +83,18 @@ def take_errand(call_id: str, worker: str) -> Taken | None:
             errand.timeout,
             began + errand.timeout + MARGIN,
         )
+
+
+def _is_stopped(run: Run, step: Step, now: InForce) -> bool:
+    """Whether an order stops the call; it then waits as its step would, and is hinted again."""
+    if not now.stops:
+        return False
+    subject = subject_of(step, run.workflow, agents_above(step))
+    stop = now.stop_for(subject)
+    if stop is not None:
+        row = waiting_for(stop, run.id, step.path, subject, db_now())
+        Waiting.objects.bulk_create([row], ignore_conflicts=True)
+    return stop is not None
 
 
 def _is_being_given_up(run: Run, errand: Errand) -> bool:

@@ -12,6 +12,7 @@ from runs.agent import AgentDefinition
 from runs.agents.port import Approved, Decision, Held, Recorded, Usage
 from runs.models import Step
 from runs.states import StepState
+from runs.steps.guards import before_request
 from runs.steps.proposal import Proposal
 from runs.steps.tool import review, run_tool
 from runs.turns.turn import Turn
@@ -113,6 +114,7 @@ class AgentPort:
         turn = self.turn
         turn.lanes.make_room()
         step = turn.find(path, kind, name, fingerprint)
+        before_request(turn, path, self.definition.name)
         if step is None:
             budget.must_allow(turn, kind, self.definition)
             model = arguments.get("model", "") if kind == "model" else ""

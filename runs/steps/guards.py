@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from runs.steps.proposal import Proposal
+from runs.turns.pending import Allowed
 from runs.turns.turn import Turn
+from tools import orders
+from tools.orders import Subject
 
 
 def before(turn: Turn, proposal: Proposal) -> None:
@@ -15,3 +18,21 @@ def before(turn: Turn, proposal: Proposal) -> None:
     """
     if turn.replays:
         return
+    tool = proposal.tool
+    subject = Subject(tool.name, tool.effect.value, proposal.agent, turn.run.workflow)
+    _no_order_stops(turn, proposal.path, subject)
+
+
+def before_request(turn: Turn, path: str, agent: str) -> None:
+    """Whether a model may be asked for `agent`. Raises Suspend (through ``turn.stop``) when it must wait."""
+    if not turn.replays:
+        _no_order_stops(turn, path, Subject(agent=agent, workflow=turn.run.workflow))
+
+
+def _no_order_stops(turn: Turn, path: str, subject: Subject) -> None:
+    now = orders.in_force()
+    stop = now.stop_for(subject)
+    if stop is not None:
+        raise turn.stop(turn.waits_for_order(path, subject, stop))
+    if subject.changes_the_world:
+        turn.allowed[path] = Allowed(subject, now.count)

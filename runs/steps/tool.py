@@ -187,7 +187,7 @@ def _once_more(turn: Turn, proposal: Proposal, step: Step) -> None:
 def _take_answer(turn: Turn, proposal: Proposal, step: Step) -> None:
     """What was decided about a held call; a yes is used up in the transaction that writes the intent."""
     with own_transaction():
-        turn.lock()
+        turn.lock(under_orders=True)
         proposed = as_proposed(turn, proposal, step.id)
         verdict = gate.installed().answer(proposed)
         if isinstance(verdict, Go):

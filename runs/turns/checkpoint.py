@@ -22,6 +22,7 @@ from django.db import connection, models, transaction
 
 from runs.clock import SQLITE_CLOCK
 from runs.models import JournalEntry, Run
+from tools import orders
 
 # One writer at a time in this process: SQLite lets waiting writers starve, a lock here serves them in turn.
 _sqlite_writer = threading.RLock()
@@ -67,6 +68,7 @@ class Fence:
     lease_seconds: float | None  # None: the turn ends here, the lease is given back
     changes: dict[str, Any]  # columns of the run row
     wakes: int | None = None
+    orders: int | None = None  # the count of orders by which what begins here was allowed; see tools.orders
 
 
 def write(fence: Fence, writes: Sequence[Write]) -> bool:
@@ -107,8 +109,7 @@ def _unfenced_statement(shape: tuple[Any, ...]) -> str:
 
 
 def _write_postgresql(fence: Fence, writes: Sequence[Write]) -> bool:
-    leased, may_wait = fence.lease_seconds is not None, fence.wakes is not None
-    text = _statement(tuple(fence.changes), leased, may_wait, _shape_of(writes))
+    text = _statement(tuple(fence.changes), _guards_of(fence), _shape_of(writes))
     return execute_prepared(text, _fence_texts(fence) + _texts_of(writes)) is not None
 
 
@@ -142,9 +143,16 @@ def execute_prepared(text: str, values: Sequence[Any]) -> tuple[Any, ...] | None
     return row
 
 
+Guards = tuple[bool, bool, bool]  # whether it is leased, may go to wait, and begins what orders can stop
+
+
+def _guards_of(fence: Fence) -> Guards:
+    return fence.lease_seconds is not None, fence.wakes is not None, fence.orders is not None
+
+
 @lru_cache(maxsize=512)
-def _statement(changed: tuple[str, ...], leased: bool, may_wait: bool, shape: tuple[Any, ...]) -> str:
-    parts = [_fence_statement(changed, leased, may_wait), *_parts(shape, fenced=True)]
+def _statement(changed: tuple[str, ...], guards: Guards, shape: tuple[Any, ...]) -> str:
+    parts = [_fence_statement(changed, guards), *_parts(shape, fenced=True)]
     return numbered(f"WITH {', '.join(parts)} SELECT 1 FROM fence")
 
 
@@ -173,7 +181,8 @@ def numbered(text: str) -> str:
     return "".join(f"{part}${place}" for place, part in enumerate(parts[:-1], start=1)) + parts[-1]
 
 
-def _fence_statement(changed: tuple[str, ...], leased: bool, may_wait: bool) -> str:
+def _fence_statement(changed: tuple[str, ...], guards: Guards) -> str:
+    leased, may_wait, ordered = guards
     kinds = _kinds(Run, changed)
     sets = [f'"{name}" = %s::{kind}' for name, kind in zip(changed, kinds, strict=True)]
     if leased:
@@ -181,6 +190,8 @@ def _fence_statement(changed: tuple[str, ...], leased: bool, may_wait: bool) -> 
     guard = "id = %s::text AND lease_owner = %s::text AND lease_epoch = %s::bigint AND head_seq = %s::bigint"
     if may_wait:
         guard += " AND wakes = %s::bigint"
+    if ordered:  # asked before the row is locked: the order is switch, run
+        guard += f" AND {orders.COUNT} = %s::bigint"
     return f"fence AS (UPDATE runs_run SET {', '.join(sets)} WHERE {guard} RETURNING id)"
 
 
@@ -211,6 +222,8 @@ def _update(table: type[models.Model], columns: tuple[str, ...], count: int, *, 
 def _write_sqlite(fence: Fence, writes: Sequence[Write]) -> bool:
     # Without Django's cursor, which reads each statement anew for its parameters.
     with connection.wrap_database_errors:
+        if fence.orders is not None and _run_sqlite(orders.COUNT_SQLITE, ()).fetchone() != (fence.orders,):
+            return False
         found = _run_sqlite(_fence_sqlite(fence), _fence_values(fence))
         if found.rowcount != 1:
             return False
@@ -274,6 +287,8 @@ def _fence_texts(fence: Fence) -> list[Any]:
     values += [fence.run_id, fence.owner, str(fence.epoch), str(fence.head_seq)]
     if fence.wakes is not None:
         values.append(str(fence.wakes))
+    if fence.orders is not None:
+        values.append(str(fence.orders))
     return values
 
 

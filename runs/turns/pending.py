@@ -28,6 +28,18 @@ from runs.turns.columns import (
     values_of,
 )
 from tools.models import ToolCall
+from tools.orders import Subject
+from tools.switch import Waiting
+
+WAITING_COLUMNS = ("id", "run_id", "path", "tool", "effect", "order", "since")
+
+
+@dataclass(frozen=True)
+class Allowed:
+    """Something that no order stopped, by the `count` of orders at which that was asked."""
+
+    subject: Subject
+    count: int
 
 
 @dataclass
@@ -46,6 +58,8 @@ class Pending:
     others: list[Write] = field(default_factory=list)
     uses: dict[str, Sequence[Write]] = field(default_factory=dict)  # of decisions, by the step that uses one
     alongside: list[Callable[[], list[Entry]]] = field(default_factory=list)
+    begins: dict[str, Allowed] = field(default_factory=dict)  # what changes the world, by step
+    waiting: dict[str, Waiting] = field(default_factory=dict)  # for an order to end
     progress: bool = False
     columns: dict[str, Any] = field(default_factory=dict)  # of the run row
 
@@ -59,15 +73,25 @@ class Pending:
             *_rows(ToolCall, CALL_COLUMNS, CALL_CHANGES, self.calls, self.new_calls),
             *_rows(Errand, ERRAND_COLUMNS, ERRAND_CHANGES, self.errands, self.new_errands),
             Write(JournalEntry, ENTRY_COLUMNS, inserts=sealed_rows),
+            Write(Waiting, WAITING_COLUMNS, inserts=self._waiting_rows(), once=True),
             *self.others,
             *chain.from_iterable(self.uses.values()),
         ]
+
+    def _waiting_rows(self) -> list[tuple[Any, ...]]:
+        return [values_of(row, WAITING_COLUMNS) for row in self.waiting.values()]
+
+    @property
+    def orders(self) -> int | None:
+        """The count of orders by which all that begins here was allowed; None when none could stop it."""
+        return min((allowed.count for allowed in self.begins.values()), default=None)
 
     def forget(self, step: Step) -> None:
         """Write nothing of `step`: it was never begun."""
         self.steps.pop(step.id, None)
         self.new_steps.discard(step.id)
         self.uses.pop(step.id, None)
+        self.begins.pop(step.id, None)
         self.step_history = [row for row in self.step_history if row[0] != step.id]
         self.entries = [entry for entry in self.entries if entry.step_id != step.id]
         for call in [call for call in self.calls.values() if call.step_id == step.id]:

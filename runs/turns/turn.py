@@ -25,18 +25,21 @@ from runs.stops import (
     Controlled,
     Fenced,
     Stop,
+    Suspend,
     Unreachable,
 )
 from runs.turns import checkpoint, columns
-from runs.turns.checkpoint import Fence, Write, own_transaction
+from runs.turns.checkpoint import Fence, Write, execute_prepared, numbered, own_transaction
 from runs.turns.lanes import Lanes
 from runs.turns.lookup import Lookup
-from runs.turns.pending import Pending
+from runs.turns.pending import Allowed, Pending
 from runs.turns.recall import Recall
 from runs.turns.spending import Spent
 from runs.workflow import Budget
+from tools import orders
 from tools.canonical import new_id
 from tools.models import ToolCall
+from tools.orders import Subject
 
 # Seconds that a turn holds the run while only workflow code runs.
 LEASE = float(settings.HOLDPOINT_LEASE_SECONDS)
@@ -49,6 +52,11 @@ _OWNER = Lookup(
     lambda run_id: (
         Run.objects.select_for_update().filter(pk=run_id).only("lease_owner", "lease_epoch").order_by()
     )
+)
+# The join is complete, and the orders are shared, before a row is locked.
+_OWNER_UNDER_ORDERS = numbered(
+    f"SELECT lease_owner, lease_epoch FROM (SELECT {orders.COUNT}) AS orders, runs_run"  # noqa: S608
+    " WHERE id = %s::text FOR UPDATE OF runs_run"
 )
 
 
@@ -69,6 +77,7 @@ class Turn(Recall):
         self.open_calls: dict[str, ToolCall] = {}
         self._errands: dict[str, Errand] = {}  # by step
         self._read_errands = False
+        self.allowed: dict[str, Allowed] = {}  # by path: what may be begun, as far as orders go
         self.messages_taken: set[str] = set()  # in this turn, by whichever branch
         self.half_done = False  # what is pending was not all meant to be written: look at the record again
         self.lanes = Lanes(self.commit_together, SEATS.lent)
@@ -233,7 +242,7 @@ class Turn(Recall):
             return self._commit(lease, changes, wakes, begins)
         entries = list(self.pending.entries)
         with own_transaction():
-            self.lock()
+            self.lock(under_orders=self.pending.orders is not None)
             for act in self.pending.alongside:
                 self.pending.entries += act()
             if self._commit(lease, changes, wakes, begins):
@@ -253,9 +262,22 @@ class Turn(Recall):
             if self._written(fence, sealed, last=tried == COMMIT_TRIES) or self._was_written(head):
                 self._accept(head, began, lease)
                 return True
+            if fence.orders is not None:
+                self._ask_again()
             if wakes is not None and self.run.wakes != wakes:
                 return False
         raise self.stop(Fenced(f"{self.run.id} moved on {COMMIT_TRIES} times while it was being written"))
+
+    def _ask_again(self) -> None:
+        """Nothing was written, perhaps because of an order: may all that was to begin still be begun?
+
+        Raises Suspend when it may not: then all of it is looked at anew.
+        """
+        now = orders.read()
+        for step_id, allowed in self.pending.begins.items():
+            if now.stop_for(allowed.subject) is not None:
+                raise self.stop(Suspend("what operators allow", until=self.clock.now()))
+            self.pending.begins[step_id] = Allowed(allowed.subject, now.count)
 
     def _long_enough(self, lease: float | None) -> float | None:
         """No commit shortens the lease below what the acts in hand of other branches need."""
@@ -272,6 +294,8 @@ class Turn(Recall):
         try:
             if step.effect in ("write", "irreversible") and not workers.may_begin():
                 raise self.stop(Unreachable(f"{self.run.id}: this worker's heartbeat is not taken"))
+            if step.effect in ("write", "irreversible") and step.state == StepState.STARTED:
+                self.pending.begins[step.id] = self.allowed.pop(step.path)
             if self.lanes.current() is None or connection.in_atomic_block:
                 self.commit(lease=lease, intent=True)
             else:
@@ -317,12 +341,19 @@ class Turn(Recall):
         """
         return self.lanes.perform(watch.watched(body, timeout), timeout, waits=waits, slow=slow)
 
-    def lock(self) -> None:
-        """The run row for this transaction, in the order switch, run, approval, step. Raises Fenced."""
-        row = _OWNER.first(self.run.id)
-        if row is None or (row.lease_owner, row.lease_epoch) != (self.worker, self.run.lease_epoch):
+    def lock(self, *, under_orders: bool = False) -> None:
+        """The run row for this transaction, in the order switch, run, approval, step: whoever begins in it
+        what orders can stop locks it `under_orders`. Raises Fenced.
+        """
+        if self._owner(under_orders) != (self.worker, self.run.lease_epoch):
             raise self.stop(Fenced(f"{self.run.id} has another owner"))
         self._hear_answers()
+
+    def _owner(self, under_orders: bool) -> tuple[Any, ...] | None:
+        if under_orders and connection.vendor == "postgresql":
+            return execute_prepared(_OWNER_UNDER_ORDERS, [self.run.id])
+        row = _OWNER.first(self.run.id)
+        return None if row is None else (row.lease_owner, row.lease_epoch)
 
     def _hear_answers(self) -> None:
         """With the run locked: questions that were answered, and children that ended, since the steps were
@@ -335,6 +366,12 @@ class Turn(Recall):
             state__in=[StepState.HELD, StepState.WAITING]
         ):
             self.steps[row.path] = row
+
+    def waits_for_order(self, path: str, subject: Subject, order: orders.Stop) -> Suspend:
+        """Why the turn ends when what `subject` says may not be begun at `path`; on record with its wait."""
+        row = orders.waiting_for(order, self.run.id, path, subject, self.clock.now())
+        self.pending.waiting[row.id] = row
+        return Suspend(order.sentence)
 
     def also(self, write: Write) -> None:
         """Rows of another table, with the next commit."""
@@ -354,6 +391,7 @@ class Turn(Recall):
             lease_seconds=lease,
             changes=moved | changes,
             wakes=wakes,
+            orders=self.pending.orders,
         )
 
     def _written(self, fence: Fence, sealed: list[journal.Sealed], *, last: bool) -> bool:

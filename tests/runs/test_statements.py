@@ -66,21 +66,25 @@ def purpose(query: str) -> str:
         "WITH fence AS": "checkpoint",
         "WITH claimed AS": "claim",
         "approvals_policy": "policies",
+        "FROM tools_orders": "orders",
     }
     return next((word for part, word in known.items() if part in query), query)
 
 
 def test_a_read_step_is_one_statement(counted: Mapping[str, Counts]) -> None:
     cost = ten_more(counted, "reads")
-    # Rules about reads are read once a second, however many steps there are.
+    # Rules about reads, and orders to stop, are read once a second, however many steps there are.
     assert cost.pop("policies", 0) < 10
+    assert cost.pop("orders", 0) < 10
     assert cost == {"checkpoint": 10}
 
 
 def test_a_write_step_is_two_statements_and_what_the_policies_are_read_with(
     counted: Mapping[str, Counts],
 ) -> None:
-    assert ten_more(counted, "writes") == {"checkpoint": 20, "policies": 10}
+    cost = ten_more(counted, "writes")
+    assert cost.pop("orders", 0) < 10
+    assert cost == {"checkpoint": 20, "policies": 10}
 
 
 def test_a_turn_is_claimed_and_ended_by_a_statement_each(counted: Mapping[str, Counts]) -> None:

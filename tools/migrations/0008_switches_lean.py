@@ -1,0 +1,8 @@
+from django.db import migrations
+
+from tools.pattern_indexes import drop_pattern_indexes
+
+
+class Migration(migrations.Migration):
+    dependencies = [("tools", "0007_switches")]
+    operations = [drop_pattern_indexes("tools")]
