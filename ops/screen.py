@@ -15,6 +15,7 @@ from django.views.decorators.http import require_POST, require_safe
 from approvals import queries
 from tools import registry
 from tools.counting import Count, up_to
+from tools.models import ToolCall
 
 THEME_COOKIE = "theme"
 THEMES = ("light", "dark")
@@ -22,13 +23,16 @@ YEAR = 365 * 24 * 3600
 
 
 def around(request: HttpRequest) -> dict[str, Any]:
-    """For every template: `theme`, `environment`, `scripted` and the number of decisions that wait."""
+    """For every template: `theme`, `environment`, `scripted`, and the numbers of decisions that wait and of
+    unknown outcomes.
+    """
     theme = request.COOKIES.get(THEME_COOKIE, "")
     return {
         "theme": theme if theme in THEMES else "",
         "environment": environment(),
         "scripted": settings.HOLDPOINT_MODEL == "scripted",
         "queue_count": SimpleLazyObject(lambda: _waiting_for(request)),
+        "unknown_count": SimpleLazyObject(lambda: up_to(ToolCall.objects.unknown())),
     }
 
 

@@ -3,7 +3,7 @@
 from django.urls import path, register_converter
 from django.urls.converters import StringConverter
 
-from runs.views import artifacts, budget, control, questions, runs
+from runs.views import artifacts, budget, control, doubts, questions, runs
 
 
 class RunId(StringConverter):
@@ -45,6 +45,8 @@ app_name = "runs"
 urlpatterns = [
     path("runs/", runs.run_list, name="list"),
     path("runs/<run_id:run_id>/", runs.run, name="run"),
+    path("unknown/", doubts.unknown, name="unknown"),
+    path("unknown/<call_id:call_id>/", doubts.doubt, name="doubt"),
     path("runs/several/", control.several, name="several"),
     path("runs/<run_id:run_id>/control/<verb:verb>/", control.control, name="control"),
     path("runs/<run_id:run_id>/resume/", runs.resume, name="resume"),

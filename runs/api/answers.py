@@ -12,7 +12,8 @@ from pydantic import BaseModel, Field
 
 from runs.models import Artifact, JournalEntry, Message, Run, Schedule, Step
 from runs.states import look_of
-from tools.models import ToolCall
+from tools.doubts import InDoubt, about
+from tools.models import Settlement, ToolCall
 
 #: How the description of a field begins that is left out for everybody else.
 TECHNICAL = "Only for callers who may see technical details"
@@ -174,6 +175,22 @@ class MessageOut(FromRow):
         return cls.read(message, run=message.run_id)
 
 
+class SaidOut(FromRow):
+    """What one person said about a call in doubt."""
+
+    id: str
+    by: str
+    at: datetime
+    outcome: str
+    reference: str
+    note: str
+
+    @classmethod
+    def of(cls, said: Settlement) -> SaidOut:
+        """One row of it."""
+        return cls.read(said)
+
+
 class CallOut(FromRow):
     """One attempt of one tool."""
 
@@ -192,11 +209,31 @@ class CallOut(FromRow):
     settled_by: str
     note: str
     error: str = Field(default="", description=f"{TECHNICAL}.")
+    at_risk: str = Field(default="", description="The amount and its currency, as the tool's facts have it.")
+    lookup: str = Field(default="", description="What the tool's lookup said last.")
+    said: list[SaidOut] = Field(default=[], description="What people said about it, the oldest first.")
+    last_said: str = Field(default="", description="The id of what was said last; see `seen`.")
 
     @classmethod
     def of(cls, call: ToolCall, *, technical: bool) -> CallOut:
         """`call`, with its error where `technical`."""
-        return cls.read(call, technical=technical, run=call.run_id, step=call.step_id)
+        (found,) = about([call])
+        return cls.of_doubt(found, technical=technical)
+
+    @classmethod
+    def of_doubt(cls, found: InDoubt, *, technical: bool) -> CallOut:
+        """The call with all that is known about it, with its error where `technical`."""
+        call, standing = found.call, found.standing
+        return cls.read(
+            call,
+            technical=technical,
+            run=call.run_id,
+            step=call.step_id,
+            at_risk=str(found.stake),
+            lookup=found.inquiry.said if found.inquiry else "",
+            said=[SaidOut.of(one) for one in standing.said],
+            last_said=standing.last,
+        )
 
 
 class WorkflowOut(BaseModel):

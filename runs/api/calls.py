@@ -17,6 +17,7 @@ from runs.api.pages import Listed, keyset, next_page
 from runs.scopes import CALLS_READ, RUNS_START
 from tools import services
 from tools.contract import InvalidArguments
+from tools.doubts import about
 from tools.models import CallState, ToolCall
 from tools.registry import UnknownTool
 
@@ -64,7 +65,7 @@ class Calls(Door):
         shown, cursor = keyset(
             rows, ("started_at", "id"), cursor=wanted.cursor, limit=wanted.limit, descending=False
         )
-        items = [CallOut.of(call, technical=technical) for call in shown]
+        items = [CallOut.of_doubt(one, technical=technical) for one in about(shown)]
         return answer(Listed[CallOut](items=items, next=next_page(request, cursor=cursor)))
 
     @operation(

@@ -28,6 +28,7 @@ from runs.services.record import NotFound, NotPossible, append_entries, found_ru
 from runs.services.retiring import archive_run, purge_artifacts, purge_contents
 from runs.services.retrying import retry_run
 from runs.services.schedules import due_schedules, start_scheduled
+from runs.services.settled_then import settled_then
 from runs.services.settling import arguments_of, note_said, purge_said, requester_of, settle_call
 from runs.services.standing import Standing, cannot, how_it_stands, possible_with, standing_of
 from runs.services.start import DuplicateKey, InvalidStart, QueueFull, new_run, start_run
@@ -37,6 +38,7 @@ from runs.services.tokens import TokenNotFound, TokenRefused, issue_token, revok
 from runs.services.waking import (
     LEASED,
     MAX_CRASHES,
+    have_it_look,
     requeue,
     rescue_run,
     tell_again,
@@ -88,6 +90,7 @@ __all__ = [
     "given_up",
     "grant",
     "hand_on",
+    "have_it_look",
     "how_it_stands",
     "hint_errand_again",
     "in_bulk",
@@ -121,6 +124,7 @@ __all__ = [
     "send_message",
     "settle_call",
     "settle_family",
+    "settled_then",
     "standing_of",
     "start_run",
     "start_runs",

@@ -26,7 +26,7 @@ def settle_call(call: ToolCall) -> None:
     run = lock_run(call.run_id)
     step = Step.objects.select_for_update().get(pk=call.step_id)
     happened = call.state == CallState.SUCCEEDED
-    given_up = _is_given_up(run, step)
+    given_up = is_given_up(run, step)
     with acting_as(call.settled_by):
         if happened:
             step.succeed()
@@ -92,7 +92,7 @@ def purge_said(run_id: str) -> int:
     return Settlement.objects.filter(run_id=run_id, result__isnull=False).update(result=None)
 
 
-def _is_given_up(run: Run, step: Step) -> bool:
+def is_given_up(run: Run, step: Step) -> bool:
     """Whether nobody will try the step again, whatever became of it."""
     cleaning_up = run.state == RunState.CANCELLING and not step.path.startswith(CLEAN_UP)
     return run.ended or cleaning_up or step.is_given_up

@@ -18,13 +18,11 @@ from runs.pages.acts import acts_of, depth_of, label_of
 from runs.pages.queries import RunDetail, RunFilter
 from runs.pages.timeline import draw
 from runs.states import RunState
-from runs.typed import Misfit
 from runs.views.artifacts import CONTENT, artifacts_of
 from runs.views.control import controls_of
 from runs.views.failed import failure_of
 from runs.views.forms import ResumeForm
-from runs.views.unknown import Doubt, doubt_about, nothing_to_settle
-from tools import services as calls
+from runs.views.unknown import Doubt, doubt_about, take
 from tools.models import ToolCall
 
 SEE = "runs.view_run"
@@ -76,27 +74,18 @@ def resume(request: HttpRequest, run_id: str) -> HttpResponse:
 @require_POST
 @page(SEE, "see runs")
 def settle(request: HttpRequest, run_id: str, call_id: str) -> HttpResponse:
-    """Settle a call of which nobody knew whether it happened; its run goes on."""
+    """Say what became of a call of which nobody knew whether it happened."""
     viewer = person(request)
     if not viewer.has_perm(SETTLE):
         return denied(request, "You may not settle tool calls.", SETTLE)
-    detail = _found(request, run_id)
+    _found(request, run_id)
     call = ToolCall.objects.filter(pk=call_id, run_id=run_id).first()
     if call is None:
         raise Http404(f"The run {run_id} has no tool call {call_id}.")
-    doubt = doubt_about(call, request.POST)
-    if call not in detail.unknown:
-        return _page(request, detail, asked=doubt, problem=nothing_to_settle(call), status=409)
-    if not doubt.form.is_valid():
-        return _page(request, detail, asked=doubt, status=422)
-    said, actor = doubt.form.cleaned_data, actor_of(viewer.get_username())
-    try:
-        calls.settle(call_id, said["outcome"], doubt.result(), note=said["reason"], by=actor)
-    except Misfit as error:
-        return _page(request, detail, asked=doubt_about(call, request.POST, error.problems), status=422)
-    except (calls.NotUnknown, calls.SettlementRefused) as error:
-        problem = f"{error}. Nothing was done."
-        return _page(request, _found(request, run_id), asked=doubt, problem=problem, status=409)
+    taken = take(call, viewer.get_username(), request.POST)
+    if taken.status != 303:
+        found = _found(request, run_id)
+        return _page(request, found, asked=taken.doubt, problem=taken.problem, status=taken.status)
     return see_other("runs:run", run_id)
 
 
@@ -135,7 +124,10 @@ def _page(
         "failed": failure_of(detail.run, detail.steps, viewer),
         "activation": activation_of(detail.run),
         "technical": viewer.has_perm("runs.view_technical"),
-        "doubts": [asked if asked and asked.call == call else doubt_about(call) for call in detail.unknown],
+        "doubts": [
+            asked if asked and asked.call == call else doubt_about(call, viewer.get_username())
+            for call in detail.unknown
+        ],
         "outdated": asked if asked and asked.call not in detail.unknown else None,
         "may_settle": viewer.has_perm(SETTLE),
         **_content_of(tab, detail, request),

@@ -339,6 +339,23 @@ class TestWords:
         assert late.status_code == 409
         assert (late.json()["state"], late.json()["changed_by"]) == ("failed", "user:omar")
 
+    def test_a_person_who_cannot_tell_and_one_who_reads_late(self, omar: Caller, world: World) -> None:
+        path = f"calls/{world.call.pk}/settle"
+        done = omar.post(path, {"outcome": "cannot_tell", "note": "No list today", "seen": ""})
+        assert (done.status_code, done.json()["state"]) == (200, "unknown")
+        (listed,) = omar.get("calls").json()["items"]
+        assert [(each["by"], each["outcome"]) for each in listed["said"]] == [("user:omar", "cannot_tell")]
+        late = omar.post(path, {"outcome": "cannot_tell", "note": "Nor today", "seen": ""})
+        assert late.status_code == 409 and "omar said at" in late.json()["detail"]
+        again = {"outcome": "cannot_tell", "note": "Nor today", "seen": listed["last_said"]}
+        assert omar.post(path, again).status_code == 200
+
+    def test_whoever_asked_for_the_run_settles_nothing(self, omar: Caller, world: World) -> None:
+        Run.objects.filter(pk=world.call.run_id).update(requester="user:omar")
+        path = f"calls/{world.call.pk}/settle"
+        refused = omar.post(path, {"outcome": "cannot_tell", "note": "No list today"})
+        assert refused.status_code == 403 and "somebody else must say" in refused.json()["detail"]
+
     def test_one_tool_call_is_a_run_of_its_own(self, machine: Caller, world: World) -> None:
         asked = {"tool": "look_up", "arguments": {"note": "x"}, "intent": "See whether it is there"}
         done = machine.post("calls", asked)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from io import StringIO
 from typing import Any
 
@@ -103,6 +104,24 @@ class TestReconcile:
         call = in_doubt()
         assert "succeeded" in settle(call.id, "--happened", "--result", '{"number": "7"}')
         assert ToolCall.objects.get(pk=call.pk).settled_by == "user:olga"
+
+    def test_who_cannot_tell(self) -> None:
+        call = in_doubt()
+        assert "stays unknown, and asks for a second look" in settle(call.id, "--cannot-tell")
+        (told,) = json.loads(run("unknown", "--json"))
+        assert (told["asks"], told["said"][0]["by"]) == ("a second look", "user:olga")
+        with pytest.raises(CommandError, match="olga said at") as caught:
+            settle(call.id, "--did-not-happen", "--seen", "")
+        assert caught.value.returncode == 6
+        settle(call.id, "--did-not-happen", "--seen", told["last_said"], "--reference", "none")
+
+    def test_a_second_person(self, settings: Any) -> None:
+        settings.HOLDPOINT_TWO_PEOPLE_ABOVE = (Decimal(5), "EUR")
+        get_user_model().objects.create_user("ben")
+        call = in_doubt()
+        assert "until another person says the same" in settle(call.id, "--did-not-happen")
+        assert "a second person" in run("unknown")
+        assert "failed" in run("reconcile", call.id, "--did-not-happen", "--note", "n", "--by", "ben")
 
     def test_as_json(self, payment: Tool) -> None:
         payment.lookup(lambda key: Receipt(number=key))

@@ -10,8 +10,8 @@ from django.contrib.auth import get_user_model
 from tools import services
 from tools.canonical import Json, NotJson, parse
 from tools.cli.answers import Answers, Exit, Verb, ended_badly, no
-from tools.models import ToolCall
-from tools.unknown import CannotLook, Outcome
+from tools.models import CallState, Outcome, ToolCall
+from tools.unknown import CannotLook
 
 
 def _arguments(parser: ArgumentParser) -> None:
@@ -21,9 +21,14 @@ def _arguments(parser: ArgumentParser) -> None:
     how = parser.add_mutually_exclusive_group(required=True)
     how.add_argument("--happened", action="store_true", help="you made sure that it happened")
     how.add_argument("--did-not-happen", action="store_true", help="you made sure that it did not")
+    how.add_argument(
+        "--cannot-tell", action="store_true", help="you looked and cannot tell: somebody else must"
+    )
     how.add_argument("--probe", action="store_true", help="ask the tool's own lookup")
     parser.add_argument("--result", default="", help="with --happened: what it returned, as JSON")
     parser.add_argument("--note", default="", help="how you know")
+    parser.add_argument("--reference", default="", help="what the other side calls it")
+    parser.add_argument("--seen", help="the last_said that you have read: refused when there is more")
     parser.add_argument("--by", default="", metavar="USERNAME", help="who you are; recorded in the journal")
 
 
@@ -36,11 +41,28 @@ def _settle(answers: Answers, options: dict[str, Any]) -> None:
         if not options[name]:
             where = "the id of the call" if name == "call" else f"--{name}"
             raise no(Exit.USAGE, f"To settle a call by hand, give {where} as well.")
-    outcome = Outcome.HAPPENED if options["happened"] else Outcome.DID_NOT_HAPPEN
     result, by = _result(options["result"]), _actor(options["by"])
-    call = services.settle(options["call"], outcome, result, note=options["note"], by=by)
+    said = {name: options[name] for name in ("note", "reference", "seen")}
+    try:
+        call = services.settle(options["call"], _outcome(options), result, by=by, **said)
+    except services.SaidMeanwhile as error:
+        raise no(Exit.CONFLICT, f"{error}.") from error
     told = {"call": call.id, "state": call.state, "settled_by": call.settled_by}
-    answers.give(told, f"{call.id} is settled as {call.state}; a run that waits for it goes on.")
+    answers.give(told, f"{call.id} {_then(call, options)}")
+
+
+def _outcome(options: dict[str, Any]) -> Outcome:
+    if options["happened"]:
+        return Outcome.HAPPENED
+    return Outcome.DID_NOT_HAPPEN if options["did_not_happen"] else Outcome.CANNOT_TELL
+
+
+def _then(call: ToolCall, options: dict[str, Any]) -> str:
+    if call.state != CallState.UNKNOWN:
+        return f"is settled as {call.state}; a run that waits for it goes on."
+    if options["cannot_tell"]:
+        return "stays unknown, and asks for a second look."
+    return "stays unknown until another person says the same."
 
 
 def _probe(answers: Answers, options: dict[str, Any]) -> None:

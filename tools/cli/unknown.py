@@ -8,20 +8,21 @@ from tools.canonical import Json
 from tools.cli.answers import Answers, Verb, no_arguments, table
 from tools.cli.described import moment
 from tools.clock import db_now
-from tools.models import ToolCall
-from tools.unknown import too_early
+from tools.doubts import InDoubt, in_doubt
 
-_COLUMNS = ("call", "tool", "run", "started_at", "not_before", "key")
+_COLUMNS = ("call", "at_risk", "asks", "tool", "run", "started_at", "not_before", "key")
+_MOST = 1_000
 
 
 def _unknown(answers: Answers, options: dict[str, Any]) -> None:
     now = db_now()
-    calls = [_in_doubt(call, bool(too_early(call, now))) for call in ToolCall.objects.unknown()]
-    rows = [tuple(str(call[column]) for column in _COLUMNS) for call in calls]
+    calls = [_told(one, waiting=one.early(now)) for one in in_doubt(_MOST)]
+    rows = [tuple(str(call[column] or "") for column in _COLUMNS) for call in calls]
     answers.give(calls, table(_COLUMNS, rows) if rows else "No call has an unknown outcome.")
 
 
-def _in_doubt(call: ToolCall, waiting: bool) -> dict[str, Json]:
+def _told(one: InDoubt, *, waiting: bool) -> dict[str, Json]:
+    call, standing = one.call, one.standing
     return {
         "call": call.id,
         "tool": call.tool,
@@ -34,7 +35,24 @@ def _in_doubt(call: ToolCall, waiting: bool) -> dict[str, Json]:
         "not_before": moment(call.not_before),
         "may_be_settled": not waiting,
         "error": call.error,
+        "at_risk": str(one.stake),
+        "asks": _asks(one),
+        "lookup": one.inquiry.said if one.inquiry else "",
+        "last_said": standing.last,
+        "said": [
+            {"by": said.by, "at": moment(said.at), "outcome": said.outcome, "note": said.note}
+            for said in standing.said
+        ],
     }
 
 
-VERB = Verb("unknown", "the calls whose outcome nobody knows, the oldest first", no_arguments, _unknown)
+def _asks(one: InDoubt) -> str:
+    """What it needs from people beyond a first look."""
+    if one.standing.conflict:
+        return "people say different things"
+    if one.standing.answers:
+        return "a second person"
+    return "a second look" if one.standing.second_look else ""
+
+
+VERB = Verb("unknown", "the calls whose outcome nobody knows, the most money first", no_arguments, _unknown)
