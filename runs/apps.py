@@ -33,5 +33,6 @@ class RunsConfig(AppConfig):
         ports.arguments_of = services.arguments_of
         retention.also("what people found out", services.purge_said)
         ports.users_of = agent.users_of
+        ports.wake_run = services.have_it_look
         ports.in_hand, ports.still_wait = services.in_hand, services.still_wait
         ports.names_of = services.names_of

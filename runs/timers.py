@@ -20,6 +20,7 @@ from runs.clock import db_now, ticks
 from runs.crew import workers
 from runs.models import Errand, ErrandState, Run
 from runs.states import RunState
+from tools import limits
 from tools.timers import probe_in_doubt
 
 logger = logging.getLogger(__name__)
@@ -259,5 +260,6 @@ register(
 )
 register("tools.release", let_released_go)
 register("tools.probe", probe_in_doubt, every=PROBE_EVERY)
+register("tools.line", limits.call_up)
 register("runs.anchor", make_anchor, every=ANCHOR_EVERY)
 register("runs.kept_answers", services.forget_answers, every=RETIRE_EVERY)

@@ -14,7 +14,7 @@ from runs.crew import pace, watch, workers
 from runs.errands import outcomes
 from runs.errands.outcomes import Outcome
 from runs.services.errands import Taken, answer_errand, take_errand
-from tools import calling, registry
+from tools import calling, guarded, registry
 from tools.contract import Tool
 from tools.failures import Failure, FailureClass, Proof
 from tools.models import ToolCall
@@ -71,14 +71,16 @@ def _outdated(tool: Tool) -> Outcome:
 def _done(tool: Tool, taken: Taken) -> Outcome:
     if pace.is_slow(tool.name):
         pace.free_connection()
-    began = time.monotonic()
+    began, failed, result = time.monotonic(), None, None
     try:
         with watch.in_hand(taken.timeout):
-            return Outcome(result=calling.perform(tool, taken.arguments, taken.key, taken.call_id))
+            result = calling.perform(tool, taken.arguments, taken.key, taken.call_id)
     except Exception as error:
-        return outcomes.failed(error)
+        failed = error
     finally:
         pace.took(tool.name, time.monotonic() - began)
+    guarded.over(tool, taken.key, failed, time.monotonic() - began)
+    return Outcome(result=result) if failed is None else outcomes.failed(failed)
 
 
 def _answer(taken: Taken, worker: str, outcome: Outcome) -> bool:

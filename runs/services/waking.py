@@ -15,8 +15,16 @@ from runs.journal import Entry
 from runs.messages import HINT_LOST_AFTER, SUSPECTS
 from runs.models import Run, Step
 from runs.services.places import give_places, line_up
-from runs.services.record import HEAD, append_entries, chain, journal_writes, lock_run, lock_run_unless_taken
-from runs.states import RunState, StepState
+from runs.services.record import (
+    HEAD,
+    NotFound,
+    append_entries,
+    chain,
+    journal_writes,
+    lock_run,
+    lock_run_unless_taken,
+)
+from runs.states import RUN_ENDED, RunState, StepState
 from runs.turns.checkpoint import Write, own_transaction, put
 from runs.turns.columns import HISTORY_STAMP, RUN_HISTORY, RUN_HISTORY_TABLE, history_values, values_of
 
@@ -64,6 +72,19 @@ def _begun_by_waking(run: Run, at: datetime) -> tuple[str, ...]:
         run.wake_at, run.waiting_for = at + HINT_LOST_AFTER, ""
         return "state", "wake_at", "waiting_for"
     return ()
+
+
+def have_it_look(run_id: str) -> bool:
+    """What the run waits for may be there; False when it has ended, or there is none of that id."""
+    with own_transaction():
+        try:
+            run = lock_run(run_id)
+        except NotFound:
+            return False
+        if run.state in RUN_ENDED:
+            return False
+        wake(run)
+    return True
 
 
 def wake_due(run_id: str) -> bool:

@@ -11,6 +11,7 @@ from runs.errands import sending as errands
 from runs.errands.outcomes import Outcome
 from runs.gate import Go, Refuse
 from runs.models import Step
+from runs.steps import protecting
 from runs.steps.doubt import Seen, ended_as_undone, look, lost, may_arrive_until, settled_by_lookup
 from runs.steps.guards import before
 from runs.steps.proposal import Proposal
@@ -24,9 +25,9 @@ from runs.steps.record import (
     tried_since,
     wait,
 )
-from runs.stops import Suspend
+from runs.stops import Fenced, Stop, Suspend, Unreachable
 from runs.turns.turn import MARGIN, SLOW, Turn
-from tools import calling
+from tools import calling, guarded
 from tools.canonical import new_id
 from tools.effects import Effect
 from tools.failures import Failure, FailureClass
@@ -60,7 +61,12 @@ def intend(turn: Turn, proposal: Proposal, step: Step, verdict: Go | None) -> No
     said = f"Calls {tool.title}" + (f", attempt {step.attempt}" if step.attempt > 1 else "")
     policy = {"policy": verdict.policy, "approval": verdict.approval_id} if verdict else {}
     turn.note("call.started", said, step, tool=tool.name, key=step.key, arguments=step.fingerprint, **policy)
-    turn.intend(lease, step)
+    try:
+        turn.intend(lease, step)
+    except Stop as reason:
+        if not isinstance(reason, Fenced | Unreachable):  # then another worker may have begun it
+            protecting.not_begun(turn, proposal)
+        raise
     if elsewhere:
         errands.send(tool, call)
 
@@ -86,7 +92,7 @@ def _done(turn: Turn, proposal: Proposal, step: Step, call: ToolCall) -> Outcome
     tool = proposal.tool
     if tool.effect.changes_the_world:
         turn.must_still_own(tool.timeout, step.not_before)
-    began = time.monotonic()
+    began, failed = time.monotonic(), None
     try:
         result = turn.perform(
             partial(calling.perform, tool, proposal.arguments, step.key, call.id),
@@ -95,10 +101,11 @@ def _done(turn: Turn, proposal: Proposal, step: Step, call: ToolCall) -> Outcome
             slow=pace.is_slow(tool.name),
         )
     except Exception as error:
-        return outcomes.failed(error)
+        failed = error
     finally:
         pace.took(tool.name, time.monotonic() - began)
-    return Outcome(result=result)
+    guarded.over(tool, step.key, failed, time.monotonic() - began)
+    return Outcome(result=result) if failed is None else outcomes.failed(failed)
 
 
 def _failed(
@@ -112,7 +119,12 @@ def _failed(
         return
     call.refuse() if refused else call.fail()
     close(turn, step, call, failure)
-    if decision.action is Action.RETRY:
+    away = None
+    if decision.action is Action.RETRY and not decision.in_doubt:
+        away = protecting.away(turn, proposal)
+    if away is not None:
+        give_up(turn, step, away)
+    elif decision.action is Action.RETRY:
         wait(turn, step, failure, turn.clock.after(decision.wait), in_doubt=decision.in_doubt)
     elif refused:
         refuse(turn, step, Refuse("tool", failure.message))
@@ -145,6 +157,8 @@ def recover(turn: Turn, proposal: Proposal, step: Step) -> None:
             leave_unknown(turn, step, call, failure)
         in_doubt = not proven
     before(turn, proposal)
+    if not proposal.is_of_another_version(step):
+        protecting.begin(turn, proposal)
     call.fail()
     close(turn, step, call, failure)
     step.error = passing_error(step, failure, in_doubt=in_doubt)
@@ -166,5 +180,6 @@ def try_again(turn: Turn, proposal: Proposal, step: Step) -> None:
         if not step.in_doubt and ended_as_undone(turn, step):
             return
     before(turn, proposal)
+    protecting.begin(turn, proposal)
     turn.restart(step)
     intend(turn, proposal, step, None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from runs.steps import protecting
 from runs.steps.proposal import Proposal
 from runs.turns.pending import Allowed
 from runs.turns.turn import Turn
@@ -21,6 +22,7 @@ def before(turn: Turn, proposal: Proposal) -> None:
     tool = proposal.tool
     subject = Subject(tool.name, tool.effect.value, proposal.agent, turn.run.workflow)
     _no_order_stops(turn, proposal.path, subject)
+    protecting.look(turn, proposal)
 
 
 def before_request(turn: Turn, path: str, agent: str) -> None:

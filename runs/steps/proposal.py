@@ -88,7 +88,7 @@ def idempotency_key(run_id: str, path: str, generation: int = 0) -> str:
     return digest([run_id, path, generation] if generation else [run_id, path])[:KEY_LENGTH]
 
 
-def _key_of(turn: Turn, proposal: Proposal) -> str:
+def key_of(turn: Turn, proposal: Proposal) -> str:
     """The key on record, or the one that the step will have."""
     step = turn.steps.get(proposal.path)
     return step.key if step else idempotency_key(turn.run.id, proposal.path, turn.run.generation)
@@ -104,13 +104,13 @@ def new_step(turn: Turn, proposal: Proposal, step_id: str, state: StepState) -> 
         state=state.value,
         arguments=proposal.arguments,
         effect=proposal.tool.effect.value,
-        key=_key_of(turn, proposal),
+        key=key_of(turn, proposal),
         model=proposal.model,
     )
 
 
 def hook_call(turn: Turn, proposal: Proposal, step_id: str) -> Call:
-    key = _key_of(turn, proposal)
+    key = key_of(turn, proposal)
     return proposal.tool.call(proposal.arguments, key, turn.run.id, step_id)
 
 
@@ -125,7 +125,7 @@ def as_proposed(turn: Turn, proposal: Proposal, step_id: str) -> ProposedCall:
         tool=proposal.tool,
         arguments=proposal.arguments,
         arguments_digest=proposal.arguments_digest,
-        key=_key_of(turn, proposal),
+        key=key_of(turn, proposal),
         requester=turn.run.requester,
         why=proposal.why,
         evidence=proposal.evidence,

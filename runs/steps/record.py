@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, NoReturn
 
 from runs.actors import plain_name
-from runs.agents.port import ToolFailed
+from runs.agents.port import ToolFailed, Unavailable
 from runs.gate import Expired, Next, Refuse, Rejected
 from runs.models import Step
 from runs.states import StepState
@@ -136,4 +136,5 @@ def outcome_of(turn: Turn, step: Step) -> Any:
         )
     if step.state == StepState.REFUSED:
         raise Refused(error.get("message", ""))
-    raise ToolFailed(Failure(FailureClass(error.get("kind", "fatal")), error.get("message", "")))
+    failure = Failure(FailureClass(error.get("kind", "fatal")), error.get("message", ""))
+    raise Unavailable(failure) if failure.kind is FailureClass.UNAVAILABLE else ToolFailed(failure)

@@ -8,6 +8,7 @@ from runs import budget, gate
 from runs.gate import Go, Hold, Refuse
 from runs.models import Step
 from runs.states import StepState
+from runs.steps import protecting
 from runs.steps.attempt import act, intend, recover, try_again
 from runs.steps.doubt import LOOK_AGAIN, settled_by_lookup
 from runs.steps.guards import before
@@ -132,6 +133,8 @@ def _propose(turn: Turn, proposal: Proposal) -> Step:
     step_id = new_id("stp")
     try:
         verdict = _verdict(turn, proposal, step_id)
+        if isinstance(verdict, Go):
+            protecting.begin(turn, proposal)
     except Refused as error:
         verdict = Refuse("tool", error.reason)
     except ToolError as error:
@@ -186,6 +189,7 @@ def _once_more(turn: Turn, proposal: Proposal, step: Step) -> None:
 
 def _take_answer(turn: Turn, proposal: Proposal, step: Step) -> None:
     """What was decided about a held call; a yes is used up in the transaction that writes the intent."""
+    protecting.begin_decided(turn, proposal, step.id)
     with own_transaction():
         turn.lock(under_orders=True)
         proposed = as_proposed(turn, proposal, step.id)
@@ -200,6 +204,7 @@ def _take_answer(turn: Turn, proposal: Proposal, step: Step) -> None:
             turn.pending.uses[step.id] = verdict.uses
             intend(turn, proposal, step, verdict)
             return
+        protecting.not_begun(turn, proposal)
         if isinstance(verdict, Refuse):
             refuse(turn, step, verdict)
             turn.commit()
