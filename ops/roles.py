@@ -24,6 +24,7 @@ ROLES: dict[str, tuple[str, ...]] = {
         "runs.view_artifact_content",
         "tools.settle_toolcall",
         "tools.move_toolbreaker",
+        "tools.switch_tool",
     ),
     "auditors": ("runs.verify_journal",),
 }

@@ -38,6 +38,7 @@ class TestDemoPeople:
             ("runs.change_schedule", {"omar"}),
             ("tools.settle_toolcall", {"omar"}),
             ("tools.move_toolbreaker", {"omar"}),
+            ("tools.switch_tool", {"omar"}),
             ("runs.view_technical", {"omar"}),
             ("runs.verify_journal", {"ada"}),
             ("runs.view_run", {"ana", "ben", "omar", "ada"}),

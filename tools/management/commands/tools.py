@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from tools import services
-from tools.cli import breaker, listing, locking, reconcile, showing, unknown
+from tools.cli import breaker, listing, locking, reconcile, showing, switches, unknown
 from tools.cli.answers import Answers, Exit, add_verbs, answering, no
 from tools.command import PlainCommand
 from tools.registry import UnknownTool
@@ -23,6 +23,9 @@ VERBS = [
     unknown.VERB,
     reconcile.VERB,
     breaker.VERB,
+    switches.KILL,
+    switches.RELEASE,
+    switches.SWITCHES,
     locking.CHECK,
     locking.LOCK,
 ]
