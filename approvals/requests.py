@@ -71,7 +71,9 @@ def preview_of(call: ProposedCall) -> Preview:
     guard = transaction.atomic() if connection.in_atomic_block else nullcontext()
     try:
         with guard:
-            return tool.show(tool.call(call.arguments, call.key, call.run_id, call.step_id))
+            shown = tool.show(tool.call(call.arguments, call.key, call.run_id, call.step_id))
+            normalise(shown.as_json())  # a form that cannot be kept is a preview that broke, too
+            return shown
     except Exception as error:
         log.exception("preview failed", extra={"tool": tool.name, "step": call.step_id})
         broken = Check(f"The preview of {tool.name} could not be made ({type(error).__name__})", ok=False)

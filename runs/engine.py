@@ -31,6 +31,7 @@ from runs.turns import cleanup, lease
 from runs.turns.checkpoint import own_transaction
 from runs.turns.turn import Turn
 from runs.workflow import Workflow
+from tools.failures import keepable
 
 logger = logging.getLogger(__name__)
 
@@ -173,7 +174,7 @@ def _clean_up(turn: Turn, definition: Workflow) -> Outcome | None:
             turn.go_on_only_if_running()
         except Exception as error:
             logger.info("clean-up failed", exc_info=error, extra={"run": turn.run.id})
-            sentence = f"Its clean-up failed: {type(error).__name__}: {str(error)[:500]}"
+            sentence = f"Its clean-up failed: {_said(error, 500)}"
             return _halt(turn, "cleanup_failed", sentence, {})
     sentence = f"Cancelled: {turn.run.stop_reason}"
     output = {"error": {"type": "Cancelled", "message": turn.run.stop_reason}}
@@ -257,9 +258,13 @@ def _failed(turn: Turn, error: Exception) -> Outcome:
     logger.info("run failed", exc_info=error, extra={"run": turn.run.id})
     frames = traceback.extract_tb(error.__traceback__)
     where = [f"{frame.filename.rsplit('/', 1)[-1]}:{frame.lineno} {frame.name}" for frame in frames[-5:]]
-    details = {"type": type(error).__name__, "message": str(error)[:2000], "where": where}
-    sentence = f"Failed: {type(error).__name__}: {str(error)[:500]}"
+    details = {"type": type(error).__name__, "message": keepable(error, 2000), "where": where}
+    sentence = f"Failed: {_said(error, 500)}"
     return _end(turn, "fail", kind="run.failed", sentence=sentence, output={"error": details})
+
+
+def _said(error: Exception, longest: int) -> str:
+    return f"{type(error).__name__}: {keepable(error, longest)}"
 
 
 def _halt_unless_cured(turn: Turn, reason: NeedsAttention) -> Outcome | None:

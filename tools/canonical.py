@@ -46,7 +46,12 @@ def normalise(value: Any, *, most: int = MAX_BYTES) -> Json:
     Raises NotJson for NaN and infinities, numbers beyond 2**53 - 1, keys that are not text or that collide,
     sets and binary content, more than 64 levels, more than `most` bytes.
     """
-    plain = _plain(value, None, 0)
+    try:
+        plain = _plain(value, None, 0)
+    except NotJson:
+        raise
+    except Exception as error:  # code of the value's own
+        raise NotJson(f"a {type(value).__name__} cannot be read ({type(error).__name__})") from error
     size = len(compact(plain))
     if size > most:
         raise NotJson(f"{size} bytes of JSON are more than the {most} that fit here; keep it as an artifact")

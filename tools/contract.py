@@ -15,7 +15,7 @@ from django.conf import settings
 
 from tools.canonical import Json, NotJson, compact, digest, in_kept_order, normalise
 from tools.effects import REVERSIBILITY_BY_EFFECT, Effect, Reversibility, Risk
-from tools.failures import InvalidData, Refused, ToolError
+from tools.failures import InvalidData, Proof, Refused, ToolError, classify
 from tools.options import Breaker, Limit
 from tools.preview import Change, Check, Evidence, Preview, default_sentence
 from tools.secrets import checked
@@ -71,7 +71,18 @@ class InvalidOutput(ToolError):
 
 
 class ToolExit(ToolError):
-    """A tool tried to end the whole process."""
+    """A tool tried to end the whole process, or raised what no tool may: its call has failed, no more."""
+
+
+class HookFailed(ToolError):
+    """A hook of a tool broke before anything was sent: the call is not made, and its failure says why."""
+
+    proof = Proof.DECLARED
+
+    def __init__(self, tool: str, hook: str, error: BaseException) -> None:
+        failure = classify(error)
+        self.kind = failure.kind
+        super().__init__(f"The {hook} of {tool} broke: {failure.message}", retry_after=failure.retry_after)
 
 
 @dataclass(frozen=True)
@@ -241,27 +252,27 @@ class Tool:
         """Run the function with typed values and the key; returns its result as JSON.
 
         Raises InvalidArguments before and InvalidOutput after the function ran, and whatever the function
-        raises; an attempt to end the process becomes ToolExit.
+        raises; what is no ordinary exception, such as an attempt to end the process, becomes ToolExit.
         """
         values = self._values(self._model(compact(self._plain(arguments))))
         if self._shape.key_parameter:
             values[self._shape.key_parameter] = IdempotencyKey(key)
-        try:
-            result = self.function(**values)
-        except (SystemExit, KeyboardInterrupt) as error:
-            raise ToolExit(f"{self.name} tried to end the process ({type(error).__name__})") from error
-        return self.as_result(result)
+        return self.as_result(self._run(self.function, **values))
 
     def as_result(self, result: Any) -> Json:
         """`result` (typed, or JSON from outside) as JSON that fits the contract. Raises InvalidOutput."""
         adapter = self._shape.output
         try:
+            if hasattr(result, "__next__"):  # one that never ends would never be written
+                raise NotJson(f"a {type(result).__name__} can be read only once; return a list")
             written = adapter.dump_python(adapter.validate_python(result), mode="json", by_alias=True)
             plain = in_kept_order(normalise(written, most=LARGEST_RESULT))
         except pydantic.ValidationError as error:
             raise InvalidOutput(self.name, in_words(error)) from None
         except ValueError as error:  # NotJson, and whatever pydantic cannot write
             raise InvalidOutput(self.name, [str(error)]) from None
+        except Exception as error:  # code of the result's own
+            raise InvalidOutput(self.name, [f"it cannot be read ({type(error).__name__})"]) from error
         misfits = _misfits(self._output_check, plain)
         if misfits:
             raise InvalidOutput(self.name, misfits)
@@ -280,33 +291,58 @@ class Tool:
             raise LookupError(
                 f"{self.name} has no lookup, so nobody can ask what became of a call; declare one"
             )
-        found = self._hooks["lookup"](IdempotencyKey(key))
+        found = self._run(self._hooks["lookup"], IdempotencyKey(key))
         return None if found is None else self.as_result(found)
 
     def show(self, call: Call) -> Preview:
         """What the reviewer sees of `call`: the tool's own preview, or a sentence of title and arguments."""
         if not self.has("preview"):
             return Preview(default_sentence(self.title, call.arguments))
-        shown = self._hooks["preview"](call)
+        shown = self._run(self._hooks["preview"], call)
         return shown if isinstance(shown, Preview) else Preview(str(shown))
 
     def check(self, call: Call) -> None:
-        """Ask the tool's own rules. Raises Refused; without a precondition nothing is refused."""
-        if self.has("precondition") and self._hooks["precondition"](call) not in (None, True):
+        """Ask the tool's own rules. Raises Refused, another ToolError of theirs, or HookFailed when they
+        break; without a precondition nothing is refused.
+        """
+        if self.has("precondition") and not self._asked("precondition", call, _holds):
             raise Refused(f"The precondition of {self.name} does not hold.")
 
     def declared_facts(self, call: Call) -> dict[str, Json]:
-        """The facts that the tool declares about `call`, as JSON (amounts as text). Raises ContractError."""
-        facts = self._hooks["facts"](call) if self.has("facts") else {}
-        try:
-            plain = normalise(facts)
-        except NotJson as error:
-            raise ContractError(f"The facts of {self.name} cannot be recorded: {error}") from None
-        if not isinstance(plain, dict):
+        """The facts that the tool declares about `call`, as JSON (amounts as text).
+
+        Raises ContractError, a ToolError of the hook's own, or HookFailed when it breaks.
+        """
+        facts = self._asked("facts", call, _as_kept) if self.has("facts") else {}
+        if isinstance(facts, NotJson):
+            raise ContractError(f"The facts of {self.name} cannot be recorded: {facts}")
+        if not isinstance(facts, dict):
             raise ContractError(f"The facts of {self.name} must be a dict, such as {{'amount': …}}")
-        return plain
+        return facts
 
     # Inside
+
+    def _run(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Call what users wrote: whatever it raises, it ends neither the turn nor the process."""
+        try:
+            return function(*args, **kwargs)
+        except Exception:
+            raise
+        except (SystemExit, KeyboardInterrupt) as error:
+            raise ToolExit(f"{self.name} tried to end the process ({type(error).__name__})") from error
+        except BaseException as error:
+            raise ToolExit(f"{self.name} raised {type(error).__name__}, which no tool may") from error
+
+    def _asked(self, hook: str, call: Call, read: Callable[[Any], Any]) -> Any:
+        """What the hook says about `call`, read by `read`. Raises ToolError alone."""
+        try:
+            return read(self._run(self._hooks[hook], call))
+        except ToolExit as error:
+            raise HookFailed(self.name, hook, error) from error
+        except ToolError:
+            raise
+        except Exception as error:
+            raise HookFailed(self.name, hook, error) from error
 
     def _refuse_nonsense(self) -> None:
         for name, option, kind in (("breaker", self.breaker, Breaker), ("limit", self.limit, Limit)):
@@ -378,6 +414,17 @@ class Tool:
     @cached_property
     def _output_check(self) -> jsonschema_rs.Draft202012Validator:
         return _check_of(self.output_schema)
+
+
+def _holds(said: object) -> bool:
+    return said is None or bool(said == True)  # noqa: E712 - numbers of other libraries say so too
+
+
+def _as_kept(facts: object) -> Json | NotJson:
+    try:
+        return normalise(facts)
+    except NotJson as error:
+        return error
 
 
 def _word(kind: type[Word], word: str, tool: str, what: str) -> Word:

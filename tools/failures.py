@@ -5,14 +5,16 @@ from __future__ import annotations
 import email.utils
 import errno
 import math
+import re
 import socket
 import ssl
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar
 from urllib.error import HTTPError
 
 import pydantic
@@ -48,14 +50,62 @@ class Proof(StrEnum):
     DECLARED = "declared"  # the tool itself said so, before it sent anything
 
 
+#: The most characters of a failure's message, and of a provider's code.
+LONGEST_MESSAGE, LONGEST_CODE = 4000, 64
+#: Nobody is waited for longer than this, in seconds: thirty days.
+LONGEST_WAIT = 30 * 86_400.0
+_UNKEEPABLE = re.compile("[\x00\ud800-\udfff]")
+Word = TypeVar("Word", bound=StrEnum)
+
+
 @dataclass(frozen=True)
 class Failure:
-    """A classified failure. `retry_after` is in seconds, when the other side named a time."""
+    """A classified failure. `retry_after` is in seconds, when the other side named a time; `code` is the
+    provider's own word for it.
+
+    Whatever it is made of, it can be kept: text without what no database takes, of limited length; a wait
+    that is a number of seconds from 0 to thirty days.
+    """
 
     kind: FailureClass
     message: str
     retry_after: float | None = None
     proof: Proof = Proof.NONE
+    code: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "kind", _word(FailureClass, self.kind, FailureClass.FATAL))
+        object.__setattr__(self, "proof", _word(Proof, self.proof, Proof.NONE))
+        object.__setattr__(self, "message", keepable(self.message, LONGEST_MESSAGE))
+        object.__setattr__(self, "code", keepable(self.code, LONGEST_CODE))
+        object.__setattr__(self, "retry_after", _seconds(self.retry_after))
+
+
+def keepable(text: object, longest: int) -> str:
+    """`text` as both databases take it: no NUL, no half of a character, at most `longest` characters."""
+    plain = text if type(text) is str else words_of(text)
+    kept = plain if len(plain) <= longest else plain[: longest - 1] + "…"
+    return _UNKEEPABLE.sub("\N{REPLACEMENT CHARACTER}", kept)
+
+
+def words_of(value: object) -> str:
+    """`value` as text, whatever its own code does; its type's name when it has none to say."""
+    with suppress(BaseException):  # an exception of users may do anything when it is read
+        return "".join(str(value))
+    return type(value).__name__
+
+
+def _word(kind: type[Word], word: Any, otherwise: Word) -> Word:
+    try:
+        return kind(word)
+    except (ValueError, TypeError):
+        return otherwise
+
+
+def _seconds(value: object) -> float | None:
+    if not isinstance(value, int | float) or isinstance(value, bool) or value != value:
+        return None
+    return float(min(max(value, 0.0), LONGEST_WAIT))
 
 
 class ToolError(Exception):
@@ -160,6 +210,8 @@ class Fatal(ToolError):
 
 _Kind = FailureClass
 _REGISTERED: dict[type[BaseException], tuple[FailureClass, Proof]] = {}
+_STATUSES: dict[tuple[type[BaseException] | None, int], tuple[FailureClass, Proof]] = {}
+_CODES: dict[type[BaseException], tuple[str, dict[str, tuple[FailureClass, Proof]]]] = {}
 # The class nearest to the exception's own in its line of ancestors wins.
 _BUILT_IN: dict[type[BaseException], FailureClass] = {
     TimeoutError: _Kind.TRANSIENT,
@@ -233,24 +285,109 @@ def register(error: type[BaseException], kind: FailureClass, proof: Proof = Proo
     """Classify `error` and its subclasses as `kind` from now on, before any rule of our own.
 
     Give a `proof` only if the exception means that nothing was done. Call it at the level of a ``tools.py``.
+    Raises ValueError for what is no exception of its own kind, and for another word about one that has one.
     """
-    _REGISTERED[error] = (kind, proof)
+    _must_be_of_its_own(error)
+    _once(_REGISTERED, error, (FailureClass(kind), Proof(proof)), error.__name__)
+
+
+def register_status(
+    status: int,
+    kind: FailureClass,
+    proof: Proof = Proof.NONE,
+    *,
+    for_error: type[BaseException] | None = None,
+) -> None:
+    """Classify an HTTP `status` as `kind`; with `for_error`, only where such an exception carries it.
+
+    `proof` and ValueError as for `register`.
+    """
+    if not _is_status(status):
+        raise ValueError(f"{status!r} is no HTTP status: it is a number from 100 to 599")
+    if for_error is not None:
+        _must_be_of_its_own(for_error)
+    said = f"status {status}" + (f" of {for_error.__name__}" if for_error else "")
+    _once(_STATUSES, (for_error, status), (FailureClass(kind), Proof(proof)), said)
+
+
+Said = FailureClass | tuple[FailureClass, Proof]
+
+
+def register_code(error: type[BaseException], where: str, codes: Mapping[str, Said]) -> None:
+    """Classify `error` by the provider's own code, found at the attribute path `where`, before its status.
+
+    `where` is a path such as ``error.code``; keys of dicts count as attributes. `codes` give a class for each
+    code, or a class and a proof. A code that is not among them leaves the class as it is, and is kept with
+    the failure all the same. ValueError as for `register`.
+    """
+    _must_be_of_its_own(error)
+    if not all(part.isidentifier() for part in where.split(".")):
+        raise ValueError(f"{where!r} is no path of attributes, such as error.code")
+    known = {code: _said(said) for code, said in codes.items()}
+    _once(_CODES, error, (where, known), error.__name__)
+
+
+def _said(said: Said) -> tuple[FailureClass, Proof]:
+    kind, proof = said if isinstance(said, tuple) else (said, Proof.NONE)
+    return FailureClass(kind), Proof(proof)
+
+
+def _must_be_of_its_own(error: object) -> None:
+    fits = isinstance(error, type) and issubclass(error, BaseException)
+    if not fits or error in (BaseException, Exception):
+        raise ValueError(f"{error!r} cannot be registered: name the class of one kind of exception")
+
+
+def _once(table: dict[Any, Any], key: object, value: object, what: str) -> None:
+    if table.setdefault(key, value) != value:
+        raise ValueError(f"{what} is registered already, as something else")
 
 
 def classify(error: BaseException) -> Failure:
-    """The failure that `error` stands for. Pure, apart from the clock when Retry-After names a date."""
-    message = scrub_text(str(error).strip() or type(error).__name__)
+    """The failure that `error` stands for, whatever its own code does. Pure, apart from the clock when
+    Retry-After names a date.
+    """
+    message = scrub_text(words_of(error)).strip() or type(error).__name__
+    code, by_code = _by_code(error)
+    if by_code is not None:
+        return Failure(by_code[0], message, _wait_named_by(error), by_code[1], code)
     for ancestor in type(error).__mro__:
         if ancestor in _REGISTERED:
             kind, proof = _REGISTERED[ancestor]
-            return Failure(kind, message, _wait_named_by(error), proof)
+            return Failure(kind, message, _wait_named_by(error), proof, code)
     if isinstance(error, ToolError):
-        return Failure(error.kind, message, error.retry_after, error.proof)
+        wait = _attribute(error, "retry_after")
+        return Failure(_attribute(error, "kind"), message, wait, _attribute(error, "proof"), code)
     status = _status_of(error)
     if status is not None:
-        return _from_status(status, message, error)
+        return _from_status(status, message, error, code)
     proof = Proof.NOT_ACCEPTED if _was_never_sent(error) else Proof.NONE
-    return Failure(_from_type(error), f"{type(error).__name__}: {message}", proof=proof)
+    return Failure(_from_type(error), f"{type(error).__name__}: {message}", proof=proof, code=code)
+
+
+def _by_code(error: BaseException) -> tuple[str, tuple[FailureClass, Proof] | None]:
+    """The provider's code, and what was registered for it."""
+    for ancestor in type(error).__mro__:
+        if ancestor in _CODES:
+            where, known = _CODES[ancestor]
+            code = _at(error, where)
+            return code, known.get(code)
+    return "", None
+
+
+def _at(holder: object, where: str) -> str:
+    for part in where.split("."):
+        holder = holder.get(part) if type(holder) is dict else _attribute(holder, part)
+    if isinstance(holder, str | int) and not isinstance(holder, bool):
+        return keepable(scrub_text(words_of(holder)), LONGEST_CODE)
+    return ""
+
+
+def _attribute(holder: object, name: str) -> Any:
+    """An attribute of an object of users: None when it has none, and when asking for it breaks."""
+    with suppress(BaseException):
+        return getattr(holder, name, None)
+    return None
 
 
 def _was_never_sent(error: BaseException) -> bool:
@@ -272,38 +409,52 @@ def _from_type(error: BaseException) -> FailureClass:
     return _Kind.FATAL
 
 
-def _from_status(status: int, message: str, error: BaseException) -> Failure:
-    if status in _BY_STATUS:
-        kind = _BY_STATUS[status]
-    elif status >= 500:
-        kind = _Kind.TRANSIENT
-    else:
-        kind = _Kind.INVALID_DATA if status >= 400 else _Kind.FATAL
+def _from_status(status: int, message: str, error: BaseException, code: str) -> Failure:
     wait = _wait_named_by(error)
-    if status == 503 and wait is not None:
-        kind = _Kind.RATE_LIMITED
+    said = f"HTTP {status}: {message}"
+    for ancestor in (*type(error).__mro__, None):
+        if (ancestor, status) in _STATUSES:
+            kind, proof = _STATUSES[ancestor, status]
+            return Failure(kind, said, wait, proof, code)
+    kind = FailureClass.RATE_LIMITED if status == 503 and wait is not None else class_of_status(status)
     proof = Proof.NOT_ACCEPTED if 400 <= status < 500 and status not in _OPEN_STATUS else Proof.NONE
-    return Failure(kind, f"HTTP {status}: {message}", wait, proof)
+    return Failure(kind, said, wait, proof, code)
+
+
+def class_of_status(status: int) -> FailureClass:
+    """The class of an HTTP status about which nothing else was said."""
+    if status in _BY_STATUS:
+        return _BY_STATUS[status]
+    if status >= 500:
+        return FailureClass.TRANSIENT
+    return FailureClass.INVALID_DATA if status >= 400 else FailureClass.FATAL
 
 
 def _status_of(error: BaseException) -> int | None:
     """The HTTP status that a client library's exception carries, in the places where libraries put it."""
     if isinstance(error, HTTPError):
-        return error.code
-    for holder in (getattr(error, "response", None), error):
-        status = getattr(holder, "status_code", None)
-        if isinstance(status, int) and 100 <= status < 600:
-            return status
+        status = _attribute(error, "code")
+        return int(status) if _is_status(status) else None
+    for holder in (_attribute(error, "response"), error):
+        status = _attribute(holder, "status_code")
+        if _is_status(status):
+            return int(status)
     return None
 
 
+def _is_status(status: object) -> bool:
+    return isinstance(status, int) and not isinstance(status, bool) and 100 <= status < 600
+
+
 def _wait_named_by(error: BaseException) -> float | None:
-    headers: Any = getattr(getattr(error, "response", None), "headers", None) or getattr(
-        error, "headers", None
-    )
-    get: Callable[[str], object] | None = getattr(headers, "get", None)
-    value = get("Retry-After") if get else None
-    return seconds_until(value, time.time()) if isinstance(value, str) else None
+    for holder in (_attribute(error, "response"), error):
+        get = _attribute(_attribute(holder, "headers"), "get")
+        value = None
+        with suppress(BaseException):
+            value = get("Retry-After") if get else None
+        if isinstance(value, str):
+            return seconds_until(value, time.time())
+    return None
 
 
 def seconds_until(retry_after: str, now: float) -> float | None:
@@ -316,6 +467,6 @@ def seconds_until(retry_after: str, now: float) -> float | None:
     except ValueError:
         try:
             seconds = email.utils.parsedate_to_datetime(retry_after).timestamp() - now
-        except ValueError:
+        except (ValueError, TypeError, IndexError, OverflowError):
             return None
     return max(0.0, seconds) if math.isfinite(seconds) else None

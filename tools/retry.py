@@ -78,7 +78,7 @@ def decide(
     its worker died): then not even a refusal proves that nothing was done, since that attempt may be why.
     """
     undone = changed_nothing(effect, failure, in_doubt=in_doubt)
-    if effect is not Effect.IRREVERSIBLE and _may_pass(effect, failure.kind):
+    if effect is not Effect.IRREVERSIBLE and _may_pass(effect, failure):
         wait = _wait(failure, attempt, policy, rng)
         if attempt < policy.attempts and elapsed + wait <= policy.total:
             return RetryDecision(Action.RETRY, wait, "It may pass.", in_doubt=not undone)
@@ -94,10 +94,11 @@ def changed_nothing(effect: Effect, failure: Failure, *, in_doubt: bool = False)
     return effect not in _ENOUGH_PROOF or (not in_doubt and failure.proof in _ENOUGH_PROOF[effect])
 
 
-def _may_pass(effect: Effect, kind: FailureClass) -> bool:
+def _may_pass(effect: Effect, failure: Failure) -> bool:
     # A read or draft that is tried again refreshes its own data; a write's arguments were made from the old.
-    stale = kind is FailureClass.STALE_DATA and not effect.changes_the_world
-    return stale or kind in _MAY_PASS
+    # What the other side has refused it would refuse again: the same request is not sent twice.
+    stale = failure.kind is FailureClass.STALE_DATA and failure.proof is not Proof.NOT_ACCEPTED
+    return (stale and not effect.changes_the_world) or failure.kind in _MAY_PASS
 
 
 def _after_refusal(failure: Failure) -> RetryDecision:

@@ -7,8 +7,6 @@ from typing import Any
 
 from tools.failures import Failure, FailureClass, Proof, Refused, classify
 
-LONGEST = 4000  # characters of a failure's message
-
 
 @dataclass(frozen=True)
 class Outcome:
@@ -32,10 +30,10 @@ def told(outcome: Outcome) -> dict[str, Any]:
     return {
         "failure": {
             "kind": failure.kind.value,
-            # PostgreSQL takes no NUL in text.
-            "message": failure.message.replace("\0", " ")[:LONGEST],
+            "message": failure.message,
             "retry_after": failure.retry_after,
             "proof": failure.proof.value,
+            "code": failure.code,
             "refused": outcome.refused,
         }
     }
@@ -46,5 +44,11 @@ def heard(row: Any) -> Outcome:
     said = row.get("failure")
     if said is None:
         return Outcome(result=row["result"])
-    failure = Failure(FailureClass(said["kind"]), said["message"], said["retry_after"], Proof(said["proof"]))
+    failure = Failure(
+        FailureClass(said["kind"]),
+        said["message"],
+        said["retry_after"],
+        Proof(said["proof"]),
+        said.get("code", ""),
+    )
     return Outcome(failure=failure, refused=said["refused"])

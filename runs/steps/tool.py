@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
+from django.db import transaction
+
 from runs import budget, gate
-from runs.gate import Go, Hold, Refuse
+from runs.gate import Go, Hold, ProposedCall, Refuse
 from runs.models import Step
 from runs.states import StepState
 from runs.steps import protecting
@@ -18,8 +21,12 @@ from runs.stops import Diverged, Suspend
 from runs.turns.checkpoint import own_transaction
 from runs.turns.turn import LEASE, Turn
 from tools.canonical import new_id
-from tools.contract import InvalidOutput
+from tools.contract import ContractError, InvalidOutput
 from tools.failures import FailureClass, Refused, ToolError, classify
+
+#: What the hooks of a tool may raise; whatever breaks in them is one of these.
+_OF_A_HOOK = (ToolError, ContractError)
+_MAY_PASS = (FailureClass.TRANSIENT, FailureClass.RATE_LIMITED)
 
 
 def run_tool(turn: Turn, proposal: Proposal) -> Any:
@@ -98,14 +105,23 @@ def _review(turn: Turn, proposal: Proposal) -> bool:
     if step is not None and not step.ended:
         proposal = proposal.asked_by(step)
     if step is None:
-        verdict = _verdict(turn, proposal, new_id("stp"))
+        try:
+            verdict, _ = _verdict(turn, proposal, new_id("stp"))
+        except Refused:
+            raise
+        except _OF_A_HOOK:
+            return True  # making the call puts it on record
         if isinstance(verdict, Go):
             return True
         step = _propose(turn, proposal)
     if step.state == StepState.HELD:
-        verdict = gate.installed().review(as_proposed(turn, proposal, step.id))
+        try:
+            proposed = as_proposed(turn, proposal, step.id)
+            verdict = gate.installed().review(proposed)
+        except _OF_A_HOOK:
+            return True
         if isinstance(verdict, Hold):
-            _ask_anew(turn, proposal, step, verdict)
+            _ask_anew(turn, proposed, verdict)
             return False
         if isinstance(verdict, Refuse):
             refuse(turn, step, verdict)
@@ -132,16 +148,17 @@ def _propose(turn: Turn, proposal: Proposal) -> Step:
     """The first time: ask the tool's own rules, then the gate; the step is started, held or refused."""
     step_id = new_id("stp")
     try:
-        verdict = _verdict(turn, proposal, step_id)
+        verdict, proposed = _verdict(turn, proposal, step_id)
         if isinstance(verdict, Go):
             protecting.begin(turn, proposal)
     except Refused as error:
-        verdict = Refuse("tool", error.reason)
-    except ToolError as error:
+        verdict, proposed = Refuse("tool", classify(error).message), None
+    except _OF_A_HOOK as error:
         give_up(turn, new_step(turn, proposal, step_id, StepState.STARTED), classify(error))
         return turn.steps[proposal.path]
     if isinstance(verdict, Hold):
-        return _hold(turn, proposal, step_id, verdict)
+        assert proposed is not None  # noqa: S101 - whoever holds it has seen it
+        return _hold(turn, proposal, proposed, verdict)
     step = new_step(turn, proposal, step_id, StepState.STARTED)
     if isinstance(verdict, Refuse):
         refuse(turn, step, verdict)
@@ -150,31 +167,32 @@ def _propose(turn: Turn, proposal: Proposal) -> Step:
     return step
 
 
-def _verdict(turn: Turn, proposal: Proposal, step_id: str) -> gate.Verdict:
+def _verdict(turn: Turn, proposal: Proposal, step_id: str) -> tuple[gate.Verdict, ProposedCall]:
     before(turn, proposal)
     budget.must_allow(turn, "tool")
     if proposal.tool.effect.changes_the_world:
         proposal.tool.check(hook_call(turn, proposal, step_id))
-    return gate.installed().review(as_proposed(turn, proposal, step_id))
+    proposed = as_proposed(turn, proposal, step_id)
+    return gate.installed().review(proposed), proposed
 
 
-def _hold(turn: Turn, proposal: Proposal, step_id: str, hold: Hold) -> Step:
+def _hold(turn: Turn, proposal: Proposal, proposed: ProposedCall, hold: Hold) -> Step:
     """Park the step and ask a person: request, step and journal in one transaction."""
     with own_transaction():
         turn.lock()
-        step = new_step(turn, proposal, step_id, StepState.HELD)
-        turn.pending.entries += gate.installed().open(as_proposed(turn, proposal, step_id), hold)
+        step = new_step(turn, proposal, proposed.step_id, StepState.HELD)
+        turn.pending.entries += gate.installed().open(proposed, hold)
         turn.intend(LEASE, step)
     return step
 
 
-def _ask_anew(turn: Turn, proposal: Proposal, step: Step, hold: Hold) -> None:
+def _ask_anew(turn: Turn, proposed: ProposedCall, hold: Hold) -> None:
     """What stands open is about another form of the call: people are asked about this one instead."""
     if hold.request is None:
         return
     with own_transaction():
         turn.lock()
-        turn.pending.entries += gate.installed().open(as_proposed(turn, proposal, step.id), hold)
+        turn.pending.entries += gate.installed().open(proposed, hold)
         turn.commit(intent=True)
 
 
@@ -189,10 +207,14 @@ def _once_more(turn: Turn, proposal: Proposal, step: Step) -> None:
 
 def _take_answer(turn: Turn, proposal: Proposal, step: Step) -> None:
     """What was decided about a held call; a yes is used up in the transaction that writes the intent."""
+    try:
+        proposed = as_proposed(turn, proposal, step.id)
+    except _OF_A_HOOK as error:
+        _rules_broke(turn, step, error)
+        return
     protecting.begin_decided(turn, proposal, step.id)
     with own_transaction():
         turn.lock(under_orders=True)
-        proposed = as_proposed(turn, proposal, step.id)
         verdict = gate.installed().answer(proposed)
         if isinstance(verdict, Go):
             before(turn, proposal)
@@ -220,17 +242,33 @@ def _take_answer(turn: Turn, proposal: Proposal, step: Step) -> None:
 
 def _still_allowed(turn: Turn, proposal: Proposal, step: Step, yes: Go) -> Go | Refuse:
     """What was true when a person looked may have changed since: the tool's own rules are asked again."""
+    # Inside a transaction a failed statement of the tool's must not spoil the engine's.
+    guard = transaction.atomic() if proposal.tool.has("precondition") else nullcontext()
     try:
-        proposal.tool.check(hook_call(turn, proposal, step.id))
+        with guard:
+            proposal.tool.check(hook_call(turn, proposal, step.id))
     except Refused as error:
-        return Refuse("tool", error.reason, approval_id=yes.approval_id)
+        return Refuse("tool", classify(error).message, approval_id=yes.approval_id)
     except Exception as error:
         failure = classify(error)
-        if failure.kind is not FailureClass.TRANSIENT:
+        if failure.kind not in _MAY_PASS:
             return Refuse("tool", f"its rules could not be asked: {failure.message}")
         # The yes stands, and is used up only when the call can be made.
         raise turn.stop(Suspend("the tool's own rules", until=turn.clock.after(LOOK_AGAIN))) from error
     return yes
+
+
+def _rules_broke(turn: Turn, step: Step, error: Exception) -> None:
+    """The facts that a held call is decided by cannot be had: without them it is not made."""
+    failure = classify(error)
+    if failure.kind in _MAY_PASS or step.in_doubt:
+        raise turn.stop(Suspend("the tool's own rules", until=turn.clock.after(LOOK_AGAIN))) from error
+    with own_transaction():
+        turn.lock()
+        reason = f"its facts could not be had: {failure.message}"
+        turn.pending.entries += gate.installed().withdraw(turn.run.id, reason, step_id=step.id)
+        refuse(turn, step, Refuse("tool", reason))
+        turn.commit()
 
 
 def _undecided(proposal: Proposal) -> Suspend:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from pydantic import BaseModel
@@ -14,6 +15,7 @@ from runs.context import Run
 from runs.engine import Outcome
 from runs.models import Run as RunRow
 from runs.models import Step
+from runs.steps import attempt
 from tools.contract import IdempotencyKey
 from tools.failures import Transient
 from tools.models import ToolCall
@@ -28,6 +30,11 @@ class Nothing(BaseModel):
 
 class Killed(BaseException):
     """The process ends here."""
+
+
+def die(*_: Any, **__: Any) -> None:
+    """Nobody hears what came of the call."""
+    raise Killed
 
 
 class Outside:
@@ -63,7 +70,7 @@ Begin = Callable[..., RunRow]
 
 
 @pytest.fixture
-def begin(outside: Outside) -> Begin:
+def begin(outside: Outside, monkeypatch: pytest.MonkeyPatch) -> Begin:
     """Start a run that makes one call, whose answer is lost."""
 
     def begin(effect: str, *, final: bool = False, killed: bool = False) -> RunRow:
@@ -83,8 +90,8 @@ def begin(outside: Outside) -> Begin:
         if not killed:
             engine.advance(run.id, "wrk_first")
             return run
-        outside.fails = Killed
-        with pytest.raises(Killed):
+        with monkeypatch.context() as dying, pytest.raises(Killed):
+            dying.setattr(attempt, "_failed", die)
             engine.advance(run.id, "wrk_lost")
         epoch = RunRow.objects.get(pk=run.pk).lease_epoch
         services.rescue_run(run.id, epoch, reason="it is gone", died=True, proven=False, alone=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from pydantic import BaseModel
@@ -15,6 +16,7 @@ from runs.crew import life
 from runs.engine import Outcome
 from runs.models import Run as RunRow
 from runs.models import Worker
+from runs.steps import attempt
 from runs.turns import lease
 from tools.contract import IdempotencyKey
 from tools.registry import tool
@@ -30,8 +32,15 @@ class Killed(BaseException):
     """The process ends here."""
 
 
+def die(*_: Any, **__: Any) -> None:
+    """Nobody hears what came of the call."""
+    raise Killed
+
+
 @pytest.mark.parametrize("proven", [True, False])
-def test_it_waits_only_while_the_lost_call_may_still_arrive(proven: bool) -> None:
+def test_it_waits_only_while_the_lost_call_may_still_arrive(
+    proven: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     keys: list[str] = []
     done: dict[str, str] = {}
 
@@ -39,7 +48,7 @@ def test_it_waits_only_while_the_lost_call_may_still_arrive(proven: bool) -> Non
     def change(*, key: IdempotencyKey) -> str:
         keys.append(key)
         if len(keys) == 1:
-            raise Killed
+            raise RuntimeError("its process is about to end")
         return done.setdefault(key, "changed")
 
     @change.lookup
@@ -51,7 +60,8 @@ def test_it_waits_only_while_the_lost_call_may_still_arrive(proven: bool) -> Non
         return run.tool(change)
 
     run = services.start_run("test.change", {}, actor="user:ana")
-    with pytest.raises(Killed):
+    with monkeypatch.context() as dying, pytest.raises(Killed):
+        dying.setattr(attempt, "_failed", die)
         engine.advance(run.id, "wrk_lost")
     epoch = RunRow.objects.get(pk=run.pk).lease_epoch
     assert services.rescue_run(run.id, epoch, reason="it is gone", died=True, proven=proven, alone=True)

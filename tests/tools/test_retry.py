@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tools.effects import Effect
-from tools.failures import Failure, FailureClass, Proof
+from tools.failures import Failure, FailureClass, Proof, classify
 from tools.retry import Action, RetryPolicy, decide
 
 READ, DRAFT, WRITE, IRREVERSIBLE = Effect
@@ -114,3 +114,34 @@ class TestWait:
     def test_the_same_dice_give_the_same_wait(self) -> None:
         waits = {decide(READ, Failure(K.TRANSIENT, "no"), 1, 0, rng=random.Random(7)).wait for _ in range(3)}
         assert len(waits) == 1
+
+
+class Answered(Exception):
+    """As HTTP clients carry it."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__("no")
+        self.status_code = status
+
+
+#: Of the 400s, what the same request may be sent again after, by reads and drafts; writes with their key.
+AGAIN = {
+    408: "the other side gave up waiting for the request",
+    409: "something else was under way: a read sees what became of it, a write is looked up",
+    423: "somebody holds a lock, which they give back",
+    425: "too early says to come back",
+    429: "too many at once says to come back",
+}
+
+
+@pytest.mark.parametrize("status", range(400, 500))
+def test_a_clients_error_is_never_tried_again(status: int) -> None:
+    failure = classify(Answered(status))
+    done = [decide(effect, failure, attempt=1, elapsed=0.0).action for effect in Effect]
+    again = [action is Action.RETRY for action in done]
+    if status not in AGAIN:
+        assert not any(again)
+        assert all(action in (Action.TELL, Action.ASK) for action in done[:3])
+    else:
+        assert again == [True, True, status != 409, False]
+    assert done[3] is Action.UNKNOWN, "what cannot be undone ends by the tool's own word alone"
