@@ -1,0 +1,1 @@
+"""A user's app whose tools give their secrets away wherever they can."""
