@@ -31,7 +31,7 @@ _SAYS: dict[str, type[failures.ToolError]] = {
 
 @dataclass
 class Line:
-    """Where the ledger is, and whether it ends the process that asks, before it answers."""
+    """Where the ledger is, and whether it ends a process that asks first in its case, before it answers."""
 
     port: int = 0
     dies: bool = False

@@ -70,8 +70,8 @@ class Book:
         self._asked: Counter[str] = Counter()
         self._done: dict[str, dict[str, Any]] = {}
 
-    def ask(self, request: dict[str, Any]) -> tuple[Way, dict[str, Any]]:
-        """One request: how the other side behaves, and the receipt. A write is done once a key."""
+    def ask(self, request: dict[str, Any]) -> tuple[Way, int]:
+        """How the other side behaves, and which request of its case it is. A write is done once a key."""
         sealed = hashlib.sha256(json.dumps(request["arguments"], sort_keys=True).encode()).hexdigest()
         line = {name: request[name] for name in ("tool", "effect", "case", "key")} | {"digest": sealed}
         with self._lock:
@@ -83,7 +83,7 @@ class Book:
             if WAYS[way].does and not (request["effect"] == "write" and line["key"] in self._done):
                 self._write("done", **line, number=number, way=way)
                 self._done[line["key"]] = {"what": request["case"]}
-        return WAYS[way], {"what": request["case"]}
+        return WAYS[way], number
 
     def find(self, key: str) -> dict[str, Any] | None:
         """The receipt of what was done with `key`."""
@@ -92,7 +92,7 @@ class Book:
             return self._done.get(key)
 
     def end(self, pid: int, case: str) -> None:
-        """The process that asks dies, while it waits for the answer."""
+        """The process that asks dies while it waits for the answer."""
         with self._lock:
             self._write("killed", case=case, pid=pid)
         os.kill(pid, signal.SIGKILL)
@@ -110,12 +110,12 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         """Do it, or not, and answer as the case says."""
         request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        way, receipt = self.book.ask(request)
-        if request["dies"]:
+        way, number = self.book.ask(request)
+        if request["dies"] and number == 1:
             self.book.end(request["dies"], request["case"])
         elif way.answer != "nothing":
             time.sleep(way.wait)
-            self._answer(way, receipt)
+            self._answer(way, {"what": request["case"]})
 
     def do_GET(self) -> None:
         """What became of a key."""
