@@ -39,14 +39,14 @@ def perform(call_id: str, worker: str) -> bool:
     if workers.leaving():
         messages.hint_errand(call_id, tool.queue)
         return False
-    taken = take_errand(call_id, worker)
+    taken = take_errand(call_id, worker, tool.contract_digest if tool.version == call.version else "")
     if taken is None:
         return False
     if taken.ends - ticks() < taken.timeout:
         logger.warning("errand not begun: this process stalled", extra={"call": call_id})
         return False
-    outcome = _outdated(tool) if tool.version > taken.version else _done(tool, taken)
-    return _answer(taken, worker, outcome)
+    fits = tool.version == taken.version and taken.contract in ("", tool.contract_digest)
+    return _answer(taken, worker, _done(tool, taken) if fits else _outdated(tool, taken))
 
 
 def _tool_of(call: ToolCall) -> Tool | None:
@@ -62,9 +62,10 @@ def _tool_of(call: ToolCall) -> Tool | None:
     return tool
 
 
-def _outdated(tool: Tool) -> Outcome:
-    """Asked for under an earlier version, with which nobody may come back: the run asks anew."""
-    said = f"{tool.title} has version {tool.version} by now, and was not begun under an earlier one"
+def _outdated(tool: Tool, taken: Taken) -> Outcome:
+    """Asked for under an earlier contract, with which nobody may come back: the run asks anew."""
+    by_now = f"version {tool.version} by now" if tool.version > taken.version else "another contract by now"
+    said = f"{tool.title} has {by_now}, and was not begun under an earlier one"
     return Outcome(failure=Failure(FailureClass.TRANSIENT, said, proof=Proof.DECLARED))
 
 

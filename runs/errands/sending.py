@@ -44,6 +44,7 @@ def prepare(turn: Turn, tool: Tool, call: ToolCall) -> None:
             step_id=call.step_id,
             queue=tool.queue,
             timeout=tool.timeout,
+            contract=tool.contract_digest,
             wake_at=turn.now() + HINT_AGAIN,
             created_at=turn.now(),
         )

@@ -36,6 +36,13 @@ class Errand(StateModel):
     step_id = models.CharField(max_length=32)
     queue = models.CharField(max_length=40)
     timeout = models.FloatField(help_text="Seconds that its body may take.")
+    contract = models.CharField(
+        max_length=64,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="The digest of the tool's contract, as its run knows it.",
+    )
     state = FSMField(
         default=ErrandState.WAITING.value, protected=True, choices=[(s.value, s.value) for s in ErrandState]
     )

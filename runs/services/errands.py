@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
@@ -32,6 +32,7 @@ logger = logging.getLogger(__name__)
 
 MARGIN = float(settings.HOLDPOINT_LEASE_MARGIN)
 HINT_AGAIN = timedelta(seconds=5)  # an errand that nobody took by then gets another hint; later ones rarer
+A_DEPLOY = timedelta(minutes=5)  # for so long workers of two versions of the code may stand side by side
 #: In these states a run begins nothing new.
 STANDING = (RunState.PAUSING, RunState.PAUSED)
 
@@ -46,12 +47,15 @@ class Taken:
     arguments: Any  # JSON
     key: str
     timeout: float
+    contract: str
     ends: float
 
 
-def take_errand(call_id: str, worker: str) -> Taken | None:
+def take_errand(call_id: str, worker: str, contract: str = "") -> Taken | None:
     """Give the errand to `worker`, with a lease that outlives its body; None when it is not to be done now:
     somebody else has it, it was given up, its run stands still, or an order stops what it would do.
+
+    `contract` is the digest of the tool's contract as the worker knows it, if it is to be that of the run.
     """
     with own_transaction(), acting_as(f"worker:{worker}"):
         now_in_force = orders.read()  # and as it stands until this is committed
@@ -65,6 +69,8 @@ def take_errand(call_id: str, worker: str) -> Taken | None:
         if _is_stopped(run, step, now_in_force):
             return None
         began, now = ticks(), db_now()
+        if contract and _is_for_another(errand, contract, now):
+            return None
         until = now + timedelta(seconds=errand.timeout + MARGIN)
         waiting = Errand.objects.filter(pk=call_id, state__in=sources_of(Errand, "take"))
         errand.take()
@@ -81,8 +87,18 @@ def take_errand(call_id: str, worker: str) -> Taken | None:
             step.arguments,
             call.key,
             errand.timeout,
+            errand.contract,
             began + errand.timeout + MARGIN,
         )
+
+
+def _is_for_another(errand: Errand, contract: str, now: datetime) -> bool:
+    """Whether it was asked for under another contract, and a worker that has that one may still come."""
+    if errand.contract in ("", contract) or now - errand.created_at > A_DEPLOY:
+        return False
+    said = "errand left for another worker: the contract of its tool is another one here"
+    logger.warning(said, extra={"call": errand.pk})
+    return True
 
 
 def _is_stopped(run: Run, step: Step, now: InForce) -> bool:

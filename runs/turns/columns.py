@@ -103,6 +103,7 @@ ERRAND_COLUMNS = (
     "step_id",
     "queue",
     "timeout",
+    "contract",
     "state",
     "lease_owner",
     "wake_at",
