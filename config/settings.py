@@ -179,6 +179,9 @@ HOLDPOINT_MESSAGE_LIMIT = environment.whole("HOLDPOINT_MESSAGE_LIMIT", 1000)
 # Whether a version of a workflow starts runs only once a named person has activated it.
 HOLDPOINT_ACTIVATION = environment.flag("HOLDPOINT_ACTIVATION", True)
 
+# How often a call that may pass is made in all, and for how many seconds, where its tool does not say.
+HOLDPOINT_TOOL_ATTEMPTS = environment.whole("HOLDPOINT_TOOL_ATTEMPTS", 3, least=1)
+HOLDPOINT_TOOL_RETRY_SECONDS = environment.whole("HOLDPOINT_TOOL_RETRY_SECONDS", 300)
 # Above this amount, such as "500 EUR", two people must agree what became of a call in doubt; empty: never.
 HOLDPOINT_TWO_PEOPLE_ABOVE = environment.amount("HOLDPOINT_TWO_PEOPLE_ABOVE")
 

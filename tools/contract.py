@@ -18,6 +18,7 @@ from tools.effects import REVERSIBILITY_BY_EFFECT, Effect, Reversibility, Risk
 from tools.failures import InvalidData, Proof, Refused, ToolError, classify
 from tools.options import Breaker, Limit
 from tools.preview import Change, Check, Evidence, Preview, default_sentence
+from tools.retry import DEFAULT_POLICY, RetryPolicy
 from tools.secrets import checked
 from tools.signature import ContractError, Shape, in_words, schema_of_input, schema_of_output, shape_of
 from tools.values import IdempotencyKey, Money, cents, money
@@ -123,11 +124,13 @@ class Tool:
         secrets: Mapping[str, str] | None = None,
         breaker: Breaker | None = None,
         limit: Limit | None = None,
+        retry: RetryPolicy | None = None,
     ) -> None:
         """Declare `function`; `timeout` in seconds, `rollback` a sentence or the tool that undoes this one.
 
         `queue` names the queue of the workers that may run it, if not any; `secrets` are references by name
-        (tools.secrets); `breaker` and `limit` protect the other side (tools.options). Raises ContractError.
+        (tools.secrets); `breaker` and `limit` protect the other side (tools.options); `retry` says how often
+        and how long it is tried, if not as the settings do. Raises ContractError.
         """
         self.function = function
         self.name: str = name or str(getattr(function, "__name__", ""))
@@ -148,6 +151,8 @@ class Tool:
         self.queue = queue
         self.breaker = breaker
         self.limit = limit
+        self._may_be_retried(retry)
+        self.retry: RetryPolicy = retry or DEFAULT_POLICY
         self.secrets: dict[str, str] = checked(secrets or {}, self.name)
         self._shape: Shape = shape_of(function, self.name)
         self._refuse_nonsense()
@@ -343,6 +348,12 @@ class Tool:
             raise
         except Exception as error:
             raise HookFailed(self.name, hook, error) from error
+
+    def _may_be_retried(self, retry: object) -> None:
+        if not isinstance(retry, RetryPolicy | None):
+            raise ContractError(f"{self.name}: retry={retry!r} must be a RetryPolicy(…) or None")
+        if retry is not None and self.effect is Effect.IRREVERSIBLE:
+            raise ContractError(f"{self.name} is irreversible, so it is never tried again: leave retry out")
 
     def _refuse_nonsense(self) -> None:
         for name, option, kind in (("breaker", self.breaker, Breaker), ("limit", self.limit, Limit)):

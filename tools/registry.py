@@ -12,6 +12,7 @@ from django.utils.module_loading import autodiscover_modules
 from tools.contract import ContractError, Tool
 from tools.effects import Effect, Reversibility, Risk
 from tools.options import Breaker, Limit
+from tools.retry import RetryPolicy
 
 AUTODISCOVER_MODULE_NAME = "tools"
 
@@ -36,6 +37,7 @@ def tool(
     secrets: Mapping[str, str] | None = None,
     breaker: Breaker | None = None,
     limit: Limit | None = None,
+    retry: RetryPolicy | None = None,
 ) -> Callable[[Callable[..., Any]], Tool]:
     """Declare the function below as a tool, known by `name` or its own name.
 
@@ -59,6 +61,7 @@ def tool(
                 secrets=secrets,
                 breaker=breaker,
                 limit=limit,
+                retry=retry,
             )
         )
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import random
 from dataclasses import dataclass
 from enum import StrEnum
+
+from django.conf import settings
 
 from tools.effects import Effect
 from tools.failures import Failure, FailureClass, Proof
@@ -20,14 +23,30 @@ class Action(StrEnum):
     UNKNOWN = "unknown"  # nobody knows whether it happened: look it up, or a person settles it
 
 
+MOST_ATTEMPTS = 100
+LONGEST = 1e9  # seconds: as good as for ever
+
+
 @dataclass(frozen=True)
 class RetryPolicy:
-    """How often and how long; times are in seconds."""
+    """How often and how long; times are in seconds. Raises ValueError for what cannot work."""
 
-    attempts: int = 3  #: in all, the first one included
+    #: in all, the first one included
+    attempts: int = int(settings.HOLDPOINT_TOOL_ATTEMPTS)
     base: float = 1.0  #: the longest wait before the second attempt; it doubles from there
     cap: float = 60.0  #: no wait of our own is longer; the other side's Retry-After may be
-    total: float = 300.0  #: no attempt starts later than this after the first one
+    #: no attempt starts later than this after the first one
+    total: float = float(settings.HOLDPOINT_TOOL_RETRY_SECONDS)
+
+    def __post_init__(self) -> None:
+        count = self.attempts
+        if not isinstance(count, int) or isinstance(count, bool) or not 1 <= count <= MOST_ATTEMPTS:
+            raise ValueError(f"attempts={count!r} must be a number from 1 to {MOST_ATTEMPTS}")
+        for name in ("base", "cap", "total"):
+            seconds = getattr(self, name)
+            number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+            if not number or not math.isfinite(seconds) or not 0 <= seconds <= LONGEST:
+                raise ValueError(f"{name}={seconds!r} must be a number of seconds from 0 on")
 
 
 @dataclass(frozen=True)

@@ -113,7 +113,8 @@ def _failed(
 ) -> None:
     tried, since = tried_since(step)
     elapsed = (turn.now() - since).total_seconds()
-    decision = decide(proposal.tool.effect, failure, tried, elapsed, in_doubt=step.in_doubt)
+    tool = proposal.tool
+    decision = decide(tool.effect, failure, tried, elapsed, tool.retry, in_doubt=step.in_doubt)
     if decision.action is Action.UNKNOWN:
         lost(turn, proposal, step, call, failure)
         return
@@ -177,7 +178,7 @@ def try_again(turn: Turn, proposal: Proposal, step: Step) -> None:
     if step.in_doubt:
         if settled_by_lookup(turn, proposal, step):
             return
-        if not step.in_doubt and ended_as_undone(turn, step):
+        if not step.in_doubt and ended_as_undone(turn, proposal, step):
             return
     before(turn, proposal)
     protecting.begin(turn, proposal)

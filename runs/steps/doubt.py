@@ -80,7 +80,7 @@ def settled_by_lookup(turn: Turn, proposal: Proposal, step: Step) -> bool:
     return False
 
 
-def ended_as_undone(turn: Turn, step: Step) -> bool:
+def ended_as_undone(turn: Turn, proposal: Proposal, step: Step) -> bool:
     """After proof that nothing had happened: whether the last failure ends the step for good.
 
     It does so by its class, as if the tool had said at once that nothing was done: a call that would fail
@@ -88,7 +88,8 @@ def ended_as_undone(turn: Turn, step: Step) -> bool:
     """
     error = step.error or {}
     failure = Failure(FailureClass(error["kind"]), error["message"], proof=Proof.DECLARED)
-    if decide(Effect.WRITE, failure, tried_since(step)[0], 0.0).action is Action.RETRY:
+    policy = proposal.tool.retry
+    if decide(Effect.WRITE, failure, tried_since(step)[0], 0.0, policy).action is Action.RETRY:
         return False
     if failure.kind is FailureClass.REFUSED:
         refuse(turn, step, Refuse("tool", failure.message))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tools.contract import ContractError, IdempotencyKey, Tool
 from tools.effects import Effect
 from tools.failures import Failure, FailureClass, Proof, classify
 from tools.retry import Action, RetryPolicy, decide
@@ -145,3 +147,37 @@ def test_a_clients_error_is_never_tried_again(status: int) -> None:
     else:
         assert again == [True, True, status != 409, False]
     assert done[3] is Action.UNKNOWN, "what cannot be undone ends by the tool's own word alone"
+
+
+class TestPolicies:
+    @pytest.mark.parametrize(
+        ("nonsense", "said"),
+        [
+            ({"attempts": 0}, "attempts=0"),
+            ({"attempts": True}, "attempts=True"),
+            ({"attempts": 1000}, "attempts=1000"),
+            ({"base": -1}, "base=-1"),
+            ({"cap": float("nan")}, "cap=nan"),
+            ({"total": float("inf")}, "total=inf"),
+            ({"total": "60"}, "total='60'"),
+        ],
+    )
+    def test_what_cannot_work_is_refused(self, nonsense: dict[str, Any], said: str) -> None:
+        with pytest.raises(ValueError, match=said):
+            RetryPolicy(**nonsense)
+
+    def test_what_a_tool_does_not_say_the_settings_say(self, settings: Any) -> None:
+        policy = RetryPolicy(base=2)
+        assert (policy.attempts, policy.total) == (
+            settings.HOLDPOINT_TOOL_ATTEMPTS,
+            settings.HOLDPOINT_TOOL_RETRY_SECONDS,
+        )
+
+    def test_a_tool_that_is_never_tried_again_cannot_declare_it(self) -> None:
+        def put(*, key: IdempotencyKey) -> None:
+            """Do it."""
+
+        with pytest.raises(ContractError, match="leave retry out"):
+            Tool(put, effect="irreversible", rollback="None", retry=RetryPolicy())
+        with pytest.raises(ContractError, match="must be a RetryPolicy"):
+            Tool(put, effect="write", rollback="None", retry=5)  # type: ignore[arg-type]
