@@ -94,3 +94,15 @@ def test_a_tool_without_any() -> None:
     assert run("breaker", "test_bare") == "test_bare: none\n"
     with pytest.raises(CommandError, match="declares no breaker"):
         run("breaker", "test_bare", "--close", "--reason", "x", "--by", "omar")
+
+
+def test_list_says_whether_calls_pass(asking: Tool) -> None:
+    def line() -> str:
+        (found,) = [line for line in run("list").splitlines() if line.startswith("test_ask ")]
+        return found
+
+    assert " pass" in line()
+    limits.reserve(asking, "k1", "run_1")
+    limits.reserve(asking, "k2", "run_2")
+    breakers.open_by_hand(asking, 60, reason="they asked", actor="user:omar")
+    assert "stopped, 1 in line" in line()

@@ -44,7 +44,7 @@ class TestList:
     def test_it_works(self, payment: Tool) -> None:
         payment.preview(lambda call: "Pay")
         line = next(line for line in run("list").splitlines() if "test_pay" in line)
-        assert line.split() == ["test_pay", "1", "irreversible", "low", "5", "s", "preview"]
+        assert line.split() == ["test_pay", "1", "irreversible", "low", "5", "s", "pass", "preview"]
 
     def test_as_json(self, payment: Tool) -> None:
         told = {one["name"]: one for one in json.loads(run("list", "--json"))}["test_pay"]

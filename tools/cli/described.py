@@ -7,6 +7,7 @@ from datetime import datetime
 
 from tools import ports
 from tools.canonical import Json
+from tools.cli.protected import breaker_as_json, limit_as_json
 from tools.contract import Tool
 from tools.models import ToolCall
 from tools.registry import all_tools
@@ -14,7 +15,7 @@ from tools.retry import DEFAULT_POLICY, RetryPolicy
 
 
 def tool_as_json(tool: Tool) -> dict[str, Json]:
-    """Everything that is declared about `tool`."""
+    """Everything that is declared about `tool`, and how its breaker and limit stand."""
     plain = ("name", "title", "description", "version", "effect", "risk", "reversibility", "timeout", "queue")
     return {
         **{name: getattr(tool, name) for name in plain},
@@ -23,6 +24,8 @@ def tool_as_json(tool: Tool) -> dict[str, Json]:
         "hooks": tool.hooks,
         "lookup_is_final": tool.lookup_is_final,
         "retry": asdict(DEFAULT_POLICY),
+        "breaker": breaker_as_json(tool),
+        "limit": limit_as_json(tool),
         "contract_digest": tool.contract_digest,
         "input_schema": tool.input_schema,
         "output_schema": tool.output_schema,

@@ -7,9 +7,10 @@ from typing import Any
 from tools import registry
 from tools.cli.answers import Answers, Verb, no_arguments, table
 from tools.cli.described import tool_as_json
+from tools.cli.protected import passes
 from tools.contract import Tool
 
-_HEADS = ("tool", "version", "effect", "risk", "timeout", "hooks")
+_HEADS = ("tool", "version", "effect", "risk", "timeout", "calls", "hooks")
 
 
 def _list(answers: Answers, options: dict[str, Any]) -> None:
@@ -19,8 +20,8 @@ def _list(answers: Answers, options: dict[str, Any]) -> None:
 
 
 def _row(tool: Tool) -> tuple[str, ...]:
-    hooks = ", ".join(tool.hooks)
-    return tool.name, str(tool.version), str(tool.effect), str(tool.risk), f"{tool.timeout:g} s", hooks
+    plain = tool.name, str(tool.version), str(tool.effect), str(tool.risk), f"{tool.timeout:g} s"
+    return *plain, passes(tool), ", ".join(tool.hooks)
 
 
 VERB = Verb("list", "every tool with its effect, risk and hooks", no_arguments, _list)

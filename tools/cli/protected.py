@@ -39,6 +39,14 @@ def in_words(told: dict[str, Any]) -> str:
     return f"open: no call passes before {told['next_try']}; {told['reason']}"
 
 
+def passes(tool: Tool) -> str:
+    """Whether calls of `tool` pass, in a word, and how many stand in line."""
+    state = breaker_as_json(tool)["state"] or BreakerState.CLOSED.value
+    word = {BreakerState.CLOSED: "pass", BreakerState.OPEN: "stopped", BreakerState.HALF_OPEN: "one passes"}
+    in_line = limits.waiting_at(tool.name) if tool.limit else 0
+    return word[BreakerState(state)] + (f", {in_line} in line" if in_line else "")
+
+
 def limit_as_json(tool: Tool) -> dict[str, Any] | None:
     """The limit as declared and how far it is used; None without one."""
     if tool.limit is None:

@@ -9,7 +9,7 @@ from typing import Any
 from tools import registry
 from tools.cli.answers import Answers, Exit, Verb, no
 from tools.cli.described import call_as_json, in_lines, tool_as_json, used_by
-from tools.cli.protected import breaker_as_json, in_words, limit_as_json, limit_in_words
+from tools.cli.protected import breaker_as_json, in_words, limit_in_words
 from tools.models import ToolCall
 
 _CALL = "call_"
@@ -25,12 +25,10 @@ def _show(answers: Answers, options: dict[str, Any]) -> None:
         _show_call(answers, name)
         return
     tool = registry.get(name)
-    breaker = breaker_as_json(tool)
-    protection = [("breaker", in_words(breaker)), ("limit", limit_in_words(tool))]
+    protection = [("breaker", in_words(breaker_as_json(tool))), ("limit", limit_in_words(tool))]
     schemas = [("takes", _text(tool.input_schema)), ("returns", _text(tool.output_schema))]
     lines = [*in_lines(tool), *protection, *schemas]
-    protected = {"breaker": breaker, "limit": limit_as_json(tool)}
-    told = {**tool_as_json(tool), "used_by": used_by(tool), **protected}
+    told = {**tool_as_json(tool), "used_by": used_by(tool)}
     answers.give(told, "\n".join([tool.name, *_in_columns(lines)]))
 
 
