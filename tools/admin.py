@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.contrib import admin
 
+from tools import protection_admin  # noqa: F401 - it registers what it shows
 from tools.models import Compensation, Inquiry, Settlement, ToolCall
 from tools.window import OfTheNewest, Window
 
