@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.contrib import admin
 
 from tools import protection_admin  # noqa: F401 - it registers what it shows
+from tools.misfits import Misfit
 from tools.models import Compensation, Inquiry, Settlement, ToolCall
 from tools.window import OfTheNewest, Window
 
@@ -19,6 +20,18 @@ class ToolCallAdmin(Window):
     search_help_text = "The id of a call, or of its run or step"
     ordering = ["-id"]
     readonly_fields = [field.name for field in ToolCall._meta.fields]
+
+
+@admin.register(Misfit)
+class MisfitAdmin(Window):
+    """Every result that did not fit the contract of its tool."""
+
+    list_display = ["call_id", "tool", "version", "run_id", "at", "problem"]
+    list_filter = [("tool", OfTheNewest)]
+    search_fields = ["call_id__exact", "run_id__exact", "contract__exact"]
+    search_help_text = "The id of a call or of its run, or the digest of a contract"
+    ordering = ["-call_id"]
+    readonly_fields = [field.name for field in Misfit._meta.fields]
 
 
 @admin.register(Settlement)

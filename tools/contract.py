@@ -15,7 +15,7 @@ from django.conf import settings
 
 from tools.canonical import Json, NotJson, compact, digest, in_kept_order, normalise
 from tools.effects import REVERSIBILITY_BY_EFFECT, Effect, Reversibility, Risk
-from tools.failures import InvalidData, Proof, Refused, ToolError, classify
+from tools.failures import InvalidData, Proof, Refused, ToolError, classify, register_code
 from tools.options import Breaker, Limit
 from tools.preview import Change, Check, Evidence, Preview, default_sentence
 from tools.retry import DEFAULT_POLICY, RetryPolicy
@@ -66,9 +66,14 @@ class InvalidOutput(ToolError):
     `problems` lists each misfit in plain words.
     """
 
+    code = "contract_misfit"
+
     def __init__(self, tool: str, problems: list[str]) -> None:
         self.problems = problems
         super().__init__(f"{tool} gave a result that its contract does not allow: {'; '.join(problems)}")
+
+
+register_code(InvalidOutput, "code", {})  # kept with the failure, whose class it does not change
 
 
 class ToolExit(ToolError):

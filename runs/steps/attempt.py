@@ -13,6 +13,7 @@ from runs.gate import Go, Refuse
 from runs.models import Step
 from runs.steps import protecting
 from runs.steps.doubt import Seen, ended_as_undone, look, lost, may_arrive_until, settled_by_lookup
+from runs.steps.drift import note_misfit
 from runs.steps.guards import before
 from runs.steps.proposal import Proposal
 from runs.steps.record import (
@@ -111,6 +112,7 @@ def _done(turn: Turn, proposal: Proposal, step: Step, call: ToolCall) -> Outcome
 def _failed(
     turn: Turn, proposal: Proposal, step: Step, call: ToolCall, failure: Failure, *, refused: bool
 ) -> None:
+    note_misfit(turn, proposal.tool, call, failure)
     tried, since = tried_since(step)
     elapsed = (turn.now() - since).total_seconds()
     tool = proposal.tool

@@ -7,6 +7,8 @@ from django.contrib.auth import get_user_model
 from django.test import Client
 
 from tests.tools.test_tool_calls import in_doubt
+from tools.clock import db_now
+from tools.misfits import Misfit
 from tools.models import ToolCall
 
 pytestmark = pytest.mark.django_db
@@ -27,6 +29,13 @@ class TestAdmin:
         page = root.get(f"{PAGE}{call.id}/change/").content.decode()
         assert call.arguments_digest in page
         assert "<b>seen</b>" not in page
+
+    def test_results_that_did_not_fit(self, root: Client) -> None:
+        row = Misfit(call_id="call_1", tool="pay", version=1, contract="c", at=db_now(), problem="<i>a</i>")
+        row.save()
+        page = root.get("/admin/tools/misfit/", {"q": "call_1"}).content.decode()
+        assert "call_1" in page and "<i>a</i>" not in page
+        assert root.post("/admin/tools/misfit/call_1/change/", {"tool": "x"}).status_code == 403
 
     @pytest.mark.parametrize("path", ["add/", "{id}/delete/"])
     def test_nothing_is_added_or_deleted(self, root: Client, path: str) -> None:

@@ -13,7 +13,9 @@ from django.core.management import CommandError, call_command
 
 from tests.tools.test_tool_calls import Receipt, in_doubt, pay, started
 from tools import ports
+from tools.clock import db_now
 from tools.contract import Tool
+from tools.misfits import Misfit
 from tools.models import ToolCall
 from tools.registry import tool
 
@@ -64,7 +66,21 @@ class TestShow:
 
     def test_as_json_it_is_what_list_says_and_who_uses_it(self, payment: Tool) -> None:
         (listed,) = [one for one in json.loads(run("list", "--json")) if one["name"] == "test_pay"]
-        assert json.loads(run("show", "test_pay", "--json")) == {**listed, "used_by": []}
+        shown = json.loads(run("show", "test_pay", "--json"))
+        assert shown == {**shown, **listed, "used_by": []}
+
+    def test_results_that_did_not_fit_are_counted_by_contract(self, payment: Tool) -> None:
+        for number, contract in enumerate([payment.contract_digest, payment.contract_digest, "f" * 64]):
+            Misfit.objects.create(
+                call_id=f"call_{number}", tool="test_pay", version=1, contract=contract, at=db_now()
+            )
+        Misfit.objects.create(call_id="call_x", tool="other", version=1, contract="f" * 64, at=db_now())
+        (line,) = [line for line in run("list").splitlines() if "test_pay" in line]
+        assert line.split()[-1] == "2"
+        (listed,) = [one for one in json.loads(run("list", "--json")) if one["name"] == "test_pay"]
+        assert (listed["misfits"], listed["misfits_of_other_contracts"]) == (2, 1)
+        said = run("show", "test_pay")
+        assert "2 did not fit this contract, the last one at" in said and "1 did not fit another" in said
 
     def test_a_call(self) -> None:
         call = in_doubt()

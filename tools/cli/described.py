@@ -9,6 +9,7 @@ from tools import ports
 from tools.canonical import Json
 from tools.cli.protected import breaker_as_json, limit_as_json
 from tools.contract import Tool
+from tools.misfits import Counted
 from tools.models import ToolCall
 from tools.registry import all_tools
 from tools.retry import DEFAULT_POLICY, RetryPolicy
@@ -61,6 +62,27 @@ def in_lines(tool: Tool) -> list[tuple[str, str]]:
 
 
 _KEYS = {True: "takes the idempotency key", False: "takes no idempotency key"}
+
+
+def misfits_as_json(tool: Tool, counted: Counted) -> dict[str, Json]:
+    """How many results did not fit the contract of `tool`, and how many earlier ones of its contracts."""
+    now = counted.get((tool.name, tool.contract_digest))
+    every = [found for (name, _), found in counted.items() if name == tool.name]
+    return {
+        "misfits": now.count if now else 0,
+        "last_misfit_at": moment(now.last_at) if now else None,
+        "misfits_of_other_contracts": sum(found.count for found in every) - (now.count if now else 0),
+    }
+
+
+def misfits_in_words(told: dict[str, Json]) -> str:
+    """The same for people."""
+    if not told["misfits"] and not told["misfits_of_other_contracts"]:
+        return "all fitted the contract"
+    said = f"{told['misfits']} did not fit this contract"
+    last = f", the last one at {told['last_misfit_at']}" if told["last_misfit_at"] else ""
+    others = told["misfits_of_other_contracts"]
+    return said + last + (f"; {others} did not fit another one of it" if others else "")
 
 
 def _retry(policy: RetryPolicy) -> str:

@@ -8,8 +8,16 @@ from typing import Any
 
 from tools import registry
 from tools.cli.answers import Answers, Exit, Verb, no
-from tools.cli.described import call_as_json, in_lines, tool_as_json, used_by
+from tools.cli.described import (
+    call_as_json,
+    in_lines,
+    misfits_as_json,
+    misfits_in_words,
+    tool_as_json,
+    used_by,
+)
 from tools.cli.protected import breaker_as_json, in_words, limit_in_words
+from tools.misfits import of_tools
 from tools.models import ToolCall
 
 _CALL = "call_"
@@ -25,10 +33,12 @@ def _show(answers: Answers, options: dict[str, Any]) -> None:
         _show_call(answers, name)
         return
     tool = registry.get(name)
-    protection = [("breaker", in_words(breaker_as_json(tool))), ("limit", limit_in_words(tool))]
+    breaker, drift = breaker_as_json(tool), misfits_as_json(tool, of_tools(tool.name))
+    protection = [("breaker", in_words(breaker)), ("limit", limit_in_words(tool))]
+    protection.append(("results", misfits_in_words(drift)))
     schemas = [("takes", _text(tool.input_schema)), ("returns", _text(tool.output_schema))]
     lines = [*in_lines(tool), *protection, *schemas]
-    told = {**tool_as_json(tool), "used_by": used_by(tool)}
+    told = {**tool_as_json(tool), **drift, "used_by": used_by(tool)}
     answers.give(told, "\n".join([tool.name, *_in_columns(lines)]))
 
 
