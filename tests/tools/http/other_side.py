@@ -119,13 +119,17 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.rfile.read(1)
 
     def do_drip(self, where: str) -> None:
-        """An answer that never ends and never pauses for long."""
+        """An answer that takes long and never pauses for long."""
         self.close_connection = True
-        start = b"HTTP/1.1 200 OK\r\nX-Long: " if where == "headers" else b"HTTP/1.1 200 OK\r\n\r\n"
+        start, end = {
+            "headers": (b"HTTP/1.1 200 OK\r\nX-Long: ", b"\r\nContent-Length: 0\r\n\r\n"),
+            "body": (b"HTTP/1.1 200 OK\r\n\r\n", b""),
+        }[where]
         self.wfile.write(start)
-        while True:
+        for _ in range(250):
             self.wfile.write(b"x")
             time.sleep(0.02)
+        self.wfile.write(end)
 
     def do_garbage(self) -> None:
         self.wfile.write(b"\x00\xff no protocol at all\r\n\r\n")

@@ -256,7 +256,7 @@ class TestAnswers:
 
 
 class TestTime:
-    """One limit for the whole exchange; each of these never ends by itself."""
+    """One limit for the whole exchange; each of these takes longer, though never long without a sign."""
 
     @pytest.mark.parametrize("path", ["/silent", "/drip/headers", "/drip/body"])
     @pytest.mark.parametrize("method", ["GET", "POST"])
