@@ -130,12 +130,14 @@ class Tool:
         breaker: Breaker | None = None,
         limit: Limit | None = None,
         retry: RetryPolicy | None = None,
+        on_used_up: str = "fail",
     ) -> None:
         """Declare `function`; `timeout` in seconds, `rollback` a sentence or the tool that undoes this one.
 
         `queue` names the queue of the workers that may run it, if not any; `secrets` are references by name
         (tools.secrets); `breaker` and `limit` protect the other side (tools.options); `retry` says how often
-        and how long it is tried, if not as the settings do. Raises ContractError.
+        and how long it is tried, if not as the settings do; `on_used_up` ("fail" or "incident") what happens
+        where that did not help and a person could. Raises ContractError.
         """
         self.function = function
         self.name: str = name or str(getattr(function, "__name__", ""))
@@ -158,6 +160,9 @@ class Tool:
         self.limit = limit
         self._may_be_retried(retry)
         self.retry: RetryPolicy = retry or DEFAULT_POLICY
+        if on_used_up not in ("fail", "incident"):
+            raise ContractError(f"{self.name}: on_used_up={on_used_up!r} is neither fail nor incident")
+        self.on_used_up = on_used_up
         self.secrets: dict[str, str] = checked(secrets or {}, self.name)
         self._shape: Shape = shape_of(function, self.name)
         self._refuse_nonsense()

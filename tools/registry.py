@@ -38,6 +38,7 @@ def tool(
     breaker: Breaker | None = None,
     limit: Limit | None = None,
     retry: RetryPolicy | None = None,
+    on_used_up: str = "fail",
 ) -> Callable[[Callable[..., Any]], Tool]:
     """Declare the function below as a tool, known by `name` or its own name.
 
@@ -62,6 +63,7 @@ def tool(
                 breaker=breaker,
                 limit=limit,
                 retry=retry,
+                on_used_up=on_used_up,
             )
         )
 

@@ -108,6 +108,14 @@ def decide(
     return _after_refusal(failure)
 
 
+def needs_a_person(decision: RetryDecision, failure: Failure) -> bool:
+    """Whether a person can help where no further attempt is made: something is to be granted or said, or what
+    may pass has not passed in time.
+    """
+    used_up = decision.action is Action.STOP and failure.kind in _MAY_PASS
+    return used_up or decision.action is Action.ASK
+
+
 def changed_nothing(effect: Effect, failure: Failure, *, in_doubt: bool = False) -> bool:
     """Whether a call that failed so is known to have left the world as it was; `in_doubt` as for `decide`."""
     return effect not in _ENOUGH_PROOF or (not in_doubt and failure.proof in _ENOUGH_PROOF[effect])

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from runs import services
-from runs.cli import people, words
+from runs.cli import incidents, people, words
 from runs.cli.answers import Answers, Exit, Verb, ended_badly, no
 from runs.cli.looking import add_choice, chosen
 from runs.models import Run
@@ -124,4 +124,5 @@ VERBS = [
         partial(_act, "retry"),
     ),
     Verb("fork", "a new run that shares the steps before one of them", _fork_arguments, _fork),
+    *incidents.VERBS,
 ]

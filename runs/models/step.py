@@ -174,6 +174,11 @@ class Step(StateModel):
         return bool((self.error or {}).get("in_doubt"))
 
     @property
+    def asks_a_person(self) -> bool:
+        """Whether it failed with nothing done, and stands still until a person says what becomes of it."""
+        return self.state == StepState.WAITING and bool((self.error or {}).get("incident"))
+
+    @property
     def is_given_up(self) -> bool:
         """Whether nobody waits for it any more, though nobody knows whether it happened."""
         return bool((self.error or {}).get("given_up"))

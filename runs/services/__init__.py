@@ -21,6 +21,7 @@ from runs.services.fitting import replay_with
 from runs.services.forgetting import forget_answers
 from runs.services.forking import fork_run
 from runs.services.granting import grant
+from runs.services.incidents import answer_call, retry_call, stop_call
 from runs.services.lateness import overdue, point_out
 from runs.services.message import InvalidMessage, TooManyMessages, send_message
 from runs.services.places import give_places, hand_on, line_up, places_to_fill, places_to_hand_on
@@ -71,6 +72,7 @@ __all__ = [
     "TooManyMessages",
     "activate_version",
     "answer_errand",
+    "answer_call",
     "answer_question",
     "append_entries",
     "archive_run",
@@ -119,6 +121,7 @@ __all__ = [
     "rescue_run",
     "resume_run",
     "retire_version",
+    "retry_call",
     "retry_run",
     "revoke_token",
     "send_message",
@@ -130,6 +133,7 @@ __all__ = [
     "start_runs",
     "start_scheduled",
     "still_wait",
+    "stop_call",
     "take_errand",
     "tell_again",
     "tell_parent",

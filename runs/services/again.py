@@ -240,9 +240,20 @@ def put_back(steps: Iterable[Step], why: str) -> None:
         step.save()
 
 
+def begin_anew(step: Step) -> None:
+    """Have a step that stands still for a person tried again, as often as at the first time."""
+    now = db_now()
+    counted_from = {"tried": step.attempt, "since": now.isoformat()}
+    error = {name: value for name, value in (step.error or {}).items() if name != "incident"}
+    step.attempt += 1
+    step.due_at, step.error = now, {**error, "again": True, "counted_from": counted_from}
+
+
 def hurry(steps: Iterable[Step], why: str) -> None:
-    """Have `steps` not wait for their next attempt."""
+    """Have `steps` not wait for their next attempt, or for a person."""
     for step in steps:
+        if step.asks_a_person:
+            begin_anew(step)
         step.due_at = db_now()
         step._change_reason = why  # type: ignore[attr-defined]
         step.save()

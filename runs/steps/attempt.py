@@ -22,6 +22,7 @@ from runs.steps.record import (
     leave_unknown,
     passing_error,
     refuse,
+    stand_still,
     succeeded,
     tried_since,
     wait,
@@ -33,7 +34,7 @@ from tools.canonical import new_id
 from tools.effects import Effect
 from tools.failures import Failure, FailureClass
 from tools.models import ToolCall
-from tools.retry import Action, decide
+from tools.retry import Action, decide, needs_a_person
 
 
 def intend(turn: Turn, proposal: Proposal, step: Step, verdict: Go | None) -> None:
@@ -132,6 +133,8 @@ def _failed(
     elif refused:
         refuse(turn, step, Refuse("tool", failure.message))
         turn.commit()
+    elif tool.on_used_up == "incident" and needs_a_person(decision, failure):
+        stand_still(turn, step, failure, decision.action.value)
     else:
         give_up(turn, step, failure)
 

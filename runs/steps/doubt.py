@@ -8,13 +8,22 @@ from enum import StrEnum
 from runs.gate import Refuse
 from runs.models import Step
 from runs.steps.proposal import Proposal
-from runs.steps.record import close, give_up, leave_unknown, refuse, succeeded, tried_since, wait
+from runs.steps.record import (
+    close,
+    give_up,
+    leave_unknown,
+    refuse,
+    stand_still,
+    succeeded,
+    tried_since,
+    wait,
+)
 from runs.stops import Suspend
 from runs.turns.turn import Turn
 from tools.effects import Effect
 from tools.failures import Failure, FailureClass, Proof
 from tools.models import ToolCall
-from tools.retry import Action, decide
+from tools.retry import Action, decide, needs_a_person
 from tools.unknown import CannotLook, look_up
 
 LOOK_AGAIN = 30.0  # seconds until a lookup that gave no proof is asked again
@@ -89,11 +98,14 @@ def ended_as_undone(turn: Turn, proposal: Proposal, step: Step) -> bool:
     error = step.error or {}
     failure = Failure(FailureClass(error["kind"]), error["message"], proof=Proof.DECLARED)
     policy = proposal.tool.retry
-    if decide(Effect.WRITE, failure, tried_since(step)[0], 0.0, policy).action is Action.RETRY:
+    decision = decide(Effect.WRITE, failure, tried_since(step)[0], 0.0, policy)
+    if decision.action is Action.RETRY:
         return False
     if failure.kind is FailureClass.REFUSED:
         refuse(turn, step, Refuse("tool", failure.message))
         turn.commit()
+    elif proposal.tool.on_used_up == "incident" and needs_a_person(decision, failure):
+        stand_still(turn, step, failure, decision.action.value)
     else:
         give_up(turn, step, failure)
     return True

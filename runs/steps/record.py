@@ -69,6 +69,23 @@ def wait(turn: Turn, step: Step, failure: Failure, until: datetime, *, in_doubt:
     raise turn.stop(Suspend(f"the next attempt of {step.name}, at {until:%H:%M:%S} UTC", until=until))
 
 
+def stand_still(turn: Turn, step: Step, failure: Failure, why: str) -> NoReturn:
+    """Nothing was done, and it is not tried again by itself: the run stops until a person says what becomes
+    of the step.
+    """
+    step.wait()
+    step.due_at = None
+    step.error = passing_error(step, failure, in_doubt=False) | {"incident": why}
+    turn.changed(step)
+    ask_a_person(turn, step)
+
+
+def ask_a_person(turn: Turn, step: Step) -> NoReturn:
+    message = (step.error or {}).get("message", "")
+    said = f"{step.name} failed, and nothing was done: {message}"
+    raise turn.stop(NeedsAttention("tool_failed", said, step=step.id))
+
+
 def give_up(turn: Turn, step: Step, failure: Failure) -> None:
     step.fail()
     step.error = {"kind": failure.kind.value, "message": failure.message}

@@ -16,7 +16,7 @@ from runs.steps.attempt import act, intend, recover, try_again
 from runs.steps.doubt import LOOK_AGAIN, settled_by_lookup
 from runs.steps.guards import before
 from runs.steps.proposal import Proposal, as_proposed, hook_call, new_step
-from runs.steps.record import give_up, outcome_of, refuse
+from runs.steps.record import ask_a_person, give_up, outcome_of, refuse
 from runs.stops import Diverged, Suspend
 from runs.turns.checkpoint import own_transaction
 from runs.turns.turn import LEASE, Turn
@@ -84,6 +84,8 @@ def _ready(turn: Turn, proposal: Proposal) -> Step:
 
 def _go_on(turn: Turn, proposal: Proposal, step: Step) -> None:
     """The next attempt. What no gate has seen in this form is asked about as at the first time."""
+    if step.asks_a_person:
+        ask_a_person(turn, step)
     again = (step.error or {}).get("again")
     if not again and not proposal.is_of_another_version(step):
         try_again(turn, proposal, step)
