@@ -13,7 +13,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
 from approvals import queries
-from tools import registry
+from tools import orders, registry
 from tools.counting import Count, up_to
 from tools.models import ToolCall
 
@@ -32,6 +32,7 @@ def around(request: HttpRequest) -> dict[str, Any]:
         "environment": environment(),
         "scripted": settings.HOLDPOINT_MODEL == "scripted",
         "queue_count": SimpleLazyObject(lambda: _waiting_for(request)),
+        "stops": SimpleLazyObject(lambda: orders.in_force().stops),
         "unknown_count": SimpleLazyObject(lambda: up_to(ToolCall.objects.unknown())),
     }
 

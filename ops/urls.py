@@ -1,9 +1,10 @@
 from django.urls import path
 
-from ops import screen, sign_in
+from ops import screen, sign_in, switching
 
 urlpatterns = [
     path("", screen.home, name="home"),
+    path("switches/", switching.show, name="switches"),
     path("theme/", screen.theme, name="theme"),
     path("sign-in/", sign_in.SignIn.as_view(), name="sign_in"),
     path("sign-out/", sign_in.SignOut.as_view(), name="sign_out"),

@@ -98,6 +98,13 @@ def no_orders_known() -> None:
     orders.forget()
 
 
+@pytest.fixture
+def orders_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What operators allow is known, and not read while a test counts queries."""
+    known = orders.InForce(1, (), 0.0)
+    monkeypatch.setattr(orders, "in_force", lambda max_age=1.0: known)
+
+
 @pytest.fixture(autouse=True)
 def talking_broker(monkeypatch: pytest.MonkeyPatch) -> None:
     """A broker that was away in one test is asked again in the next."""

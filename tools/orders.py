@@ -82,11 +82,20 @@ class Stop:
         return scope_of(self.kind, self.name)
 
     @property
+    def who(self) -> str:
+        """Who gave the order, as people know them."""
+        return plain_name(self.by)
+
+    @property
+    def said(self) -> str:
+        """The reason, or how it begins."""
+        return shorten(self.reason, SAID, placeholder=" …")
+
+    @property
     def sentence(self) -> str:
         """What a run waits for."""
-        reason = shorten(self.reason, SAID, placeholder=" …")
         since = f"{self.at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
-        return f"the release of the switch on {self.scope}, set by {plain_name(self.by)} at {since}: {reason}"
+        return f"the release of the switch on {self.scope}, set by {self.who} at {since}: {self.said}"
 
 
 def _stopped_with(effect: str) -> tuple[str, ...]:

@@ -116,6 +116,7 @@ class TestWhatIsShown:
         for part in ("<strong>ticket 881</strong>: ", "broken", "amount: 3", "a sentence"):
             assert part in page
 
+    @pytest.mark.usefixtures("orders_known")
     def test_the_number_of_queries_does_not_grow(self, bea: Client, call: Proposed, ask: Asked) -> None:
         few, many = ask(call(evidence=[])), ask(call(path="5", evidence=[{"text": str(n)} for n in range(9)]))
         counts = []

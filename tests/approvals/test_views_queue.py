@@ -103,6 +103,7 @@ class TestQueue:
         assert 'class="wide-page has-chosen"' in response.content.decode()
         assert bea.get(QUEUE, {"approval": "apr_nothing"}).status_code == 404
 
+    @pytest.mark.usefixtures("orders_known")
     def test_the_number_of_queries_is_constant(self, bea: Client) -> None:
         counts = []
         for _ in range(2):

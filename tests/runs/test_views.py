@@ -171,6 +171,7 @@ class TestRunList:
         assert "no closing" in page
         assert "Nobody knows whether wire happened" in page
 
+    @pytest.mark.usefixtures("orders_known")
     def test_the_number_of_queries_is_constant(self, olga: Client) -> None:
         assert _queries_for(olga, 1) == _queries_for(olga, 6)
 
@@ -283,6 +284,7 @@ class TestRunPage:
         assert "no closing\\u202e balance" in page
         assert "&lt;b&gt;pay&lt;/b&gt; \\u200bme" in page
 
+    @pytest.mark.usefixtures("orders_known")
     def test_the_number_of_queries_is_constant(self, olga: Client) -> None:
         @workflow.workflow("test.many")
         def many(run: Run, case: Case) -> None:

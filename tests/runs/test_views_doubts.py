@@ -92,6 +92,7 @@ class TestList:
         say(omar, call, "cannot_tell")
         assert "Asks for a second look" in read(omar, LIST)
 
+    @pytest.mark.usefixtures("orders_known")
     def test_the_number_of_queries_does_not_grow(
         self, omar: Client, django_assert_max_num_queries: Any
     ) -> None:

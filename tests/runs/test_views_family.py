@@ -98,6 +98,7 @@ def test_a_child_that_is_not_waited_for_keeps_its_questions_to_itself(
     assert family.waits_in_family([parent.id], omar) == {}
 
 
+@pytest.mark.usefixtures("orders_known")
 def test_the_number_of_queries_does_not_depend_on_the_number_of_children(
     omar: User, parent: RunRow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
