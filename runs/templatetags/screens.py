@@ -203,6 +203,7 @@ _ADVICE = {
     "poison": "Find out why its workers died (see their logs) and cure that first; it is then tried again.",
     "budget": "It has used up what its workflow allows. Find out why. If it is worth more, grant it "
     "more; if not, cancel it.",
+    "tool_failed": "Have the call tried again, give its result by hand, or let it fail.",
 }
 
 

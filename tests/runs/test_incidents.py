@@ -1,4 +1,4 @@
-"""A call that stands still for a person: tried again, answered by hand, or let fail; nothing else moves it."""
+"""A call that stands still for a person: tried again, answered by hand, or let fail; no more moves it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import Permission, User
 from django.core.management import CommandError, call_command
+from django.http import HttpResponse
+from django.test import Client
+from django.urls import reverse
 
 from runs import engine, gate, journal, services, workflow
 from runs.agents.port import ToolFailed
@@ -244,3 +247,57 @@ class TestTheCommand:
         with pytest.raises(CommandError) as refused:
             self.run(run.id, "--retry", "--by", "omar")
         assert refused.value.returncode == 6
+
+
+class TestThePage:
+    @pytest.fixture
+    def omar(self, client: Client) -> Client:
+        return self.as_person(client, "omar", "view_run", "control_run")
+
+    def as_person(self, client: Client, name: str, *may: str) -> Client:
+        made = User.objects.create_user(name, password="x")
+        made.user_permissions.set(Permission.objects.filter(codename__in=may))
+        client.force_login(made)
+        return client
+
+    def send(self, client: Client, run: RunRow, **said: str) -> HttpResponse:
+        given = {"verb": "answer", "answer": '"R-17"', "reason": "Paid by hand."} | said
+        return client.post(reverse("runs:incident", args=[run.id]), given)  # type: ignore[return-value]
+
+    def test_it_works(self, halted: Begin, omar: Client) -> None:
+        run = halted()
+        assert reverse("runs:incident", args=[run.id]) in omar.get(f"/runs/{run.id}/").content.decode()
+        page = omar.get(reverse("runs:incident", args=[run.id])).content.decode()
+        assert "nothing was done: the bank is closed" in page
+        assert self.send(omar, run).status_code == 303
+        assert turn(run).output == "R-17"
+        assert self.send(omar, run).status_code == 409
+
+    @pytest.mark.parametrize(("verb", "state"), [("stop", "succeeded"), ("retry", "needs_attention")])
+    def test_the_other_two(self, halted: Begin, omar: Client, verb: str, state: str) -> None:
+        run = halted()
+        assert self.send(omar, run, verb=verb, answer="").status_code == 303
+        assert turn(run).state == state
+
+    @pytest.mark.parametrize(
+        ("said", "status"),
+        [
+            ({"answer": "R-17"}, 422),
+            ({"answer": ""}, 422),
+            ({"reason": " "}, 422),
+            ({"verb": "undo"}, 422),
+            ({"answer": "17"}, 409),
+        ],
+    )
+    def test_what_it_refuses(self, halted: Begin, omar: Client, said: dict[str, str], status: int) -> None:
+        run = halted()
+        assert self.send(omar, run, **said).status_code == status
+        assert turn(run).state == "needs_attention"
+
+    def test_looking_changes_nothing_and_others_may_not(self, halted: Begin, client: Client) -> None:
+        run = halted()
+        viewer = self.as_person(client, "vera", "view_run")
+        assert viewer.get(reverse("runs:incident", args=[run.id])).status_code == 403
+        assert self.send(viewer, run).status_code == 403
+        assert "ask an operator" in viewer.get(f"/runs/{run.id}/").content.decode()
+        assert turn(run).state == "needs_attention"
