@@ -198,6 +198,9 @@ HOLDPOINT_ANCHORS = os.environ.get("HOLDPOINT_ANCHORS") or str(HOLDPOINT_DATA / 
 HOLDPOINT_VALUE_BYTES = environment.whole("HOLDPOINT_VALUE_BYTES", 4_194_304, least=1)
 HOLDPOINT_ARTIFACT_BYTES = environment.whole("HOLDPOINT_ARTIFACT_BYTES", 16_777_216, least=1)
 
+# A JSON file that declares the MCP servers whose tools may be signed; empty: none.
+HOLDPOINT_MCP_SERVERS = os.environ.get("HOLDPOINT_MCP_SERVERS", "")
+
 # Private hosts that tools may call all the same, each with its port: billing.internal:8443.
 HOLDPOINT_PRIVATE_HOSTS = environment.words("HOLDPOINT_PRIVATE_HOSTS")
 

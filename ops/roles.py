@@ -23,6 +23,7 @@ ROLES: dict[str, tuple[str, ...]] = {
         "runs.view_technical",
         "runs.view_artifact_content",
         "tools.settle_toolcall",
+        "tools.sign_remotetool",
         "tools.move_toolbreaker",
         "tools.switch_tool",
     ),

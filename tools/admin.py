@@ -5,9 +5,10 @@ from __future__ import annotations
 from django.contrib import admin
 
 from tools import protection_admin  # noqa: F401 - it registers what it shows
+from tools.mcp.rows import RemoteTool
 from tools.misfits import Misfit
 from tools.models import Compensation, Inquiry, Settlement, ToolCall
-from tools.window import OfTheNewest, Window
+from tools.window import History, OfTheNewest, Window
 
 
 @admin.register(ToolCall)
@@ -65,3 +66,14 @@ class CompensationAdmin(Window):
     search_fields = ["call_id__exact", "run_id__exact", "undone_by__exact"]
     ordering = ["-id"]
     readonly_fields = [field.name for field in Compensation._meta.fields]
+
+
+@admin.register(RemoteTool)
+class RemoteToolAdmin(History, Window):
+    """Every tool of every MCP server, what was signed of it, by whom and what became of it."""
+
+    list_display = ["name", "state", "version", "effect", "risk", "signed_by", "signed_at", "reason"]
+    list_filter = ["state", "server", "effect"]
+    search_fields = ["name", "remote"]
+    ordering = ["name"]
+    readonly_fields = [field.name for field in RemoteTool._meta.fields]

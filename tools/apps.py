@@ -11,5 +11,7 @@ class ToolsConfig(AppConfig):
 
     def ready(self) -> None:
         from tools import checks, registry  # noqa: F401 - the checks register themselves; both need loaded models
+        from tools.mcp import servers
 
         registry.discover()
+        servers.check()

@@ -219,6 +219,9 @@ class Tool:
             return lambda hook: self._set_lookup(hook, final)
         return self._set_lookup(function, final)
 
+    def refresh(self) -> None:
+        """Read the contract again, where it stands in a row; on a thread that may ask the database."""
+
     @property
     def hooks(self) -> list[str]:
         """The names of the hooks that are set, by name."""

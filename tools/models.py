@@ -11,6 +11,7 @@ from django_fsm import FSMField, transition
 
 from tools.canonical import Json
 from tools.effects import Effect
+from tools.mcp.rows import RemoteTool  # noqa: F401
 from tools.misfits import Misfit  # noqa: F401
 from tools.protection import BreakerMove, Ticket, ToolBreaker, ToolLimit  # noqa: F401
 from tools.states import StateModel

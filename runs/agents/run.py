@@ -66,6 +66,8 @@ def run_agent(
     """
     identifier = recorded_model or definition.model_identifier
     text = _prompt(prompt, feedback)
+    for tool in definition.tools:  # the loop, where the model is told of them, must not ask the database
+        tool.refresh()
 
     async def main(pump: Pump) -> AgentResult:
         asked.set(Conversation(input=prompt, turn=1, deps=deps, feedback=feedback))

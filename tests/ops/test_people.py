@@ -37,6 +37,7 @@ class TestDemoPeople:
             ("runs.activate_workflow", {"omar"}),
             ("runs.change_schedule", {"omar"}),
             ("tools.settle_toolcall", {"omar"}),
+            ("tools.sign_remotetool", {"omar"}),
             ("tools.move_toolbreaker", {"omar"}),
             ("tools.switch_tool", {"omar"}),
             ("runs.view_technical", {"omar"}),

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from tools import services
-from tools.cli import breaker, listing, locking, reconcile, showing, switches, unknown
+from tools.cli import breaker, listing, locking, mcp, reconcile, showing, switches, unknown
 from tools.cli.answers import Answers, Exit, add_verbs, answering, no
 from tools.command import PlainCommand
 from tools.registry import UnknownTool
@@ -28,6 +28,7 @@ VERBS = [
     switches.SWITCHES,
     locking.CHECK,
     locking.LOCK,
+    mcp.VERB,
 ]
 
 
