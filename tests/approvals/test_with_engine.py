@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from approvals import rulebook, services
 from approvals.models import Approval
-from runs import engine, journal, workflow
+from runs import engine, journal, timers, workflow
 from runs.context import Run
 from runs.crew import workers
 from runs.engine import Outcome
@@ -19,7 +19,7 @@ from runs.gate import Expired, Next, Rejected
 from runs.models import Run as RunRow
 from runs.services import start_run
 from tests.approvals.conftest import overdue
-from tools import registry
+from tools import registry, switches
 from tools.contract import Call, IdempotencyKey, Money, Tool
 from tools.failures import Refused
 
@@ -234,3 +234,28 @@ def test_a_yes_is_used_up_with_the_intent_alone(
     assert advance(run) is Outcome.ENDED
     approval.refresh_from_db()
     assert [key for _, key in till.paid] == [approval.consumed_by_key]
+
+
+def test_while_a_switch_is_on_a_yes_is_kept_unused(refunds: str, till: Till, bea: User) -> None:
+    run, approval = started(refunds)
+    switch = switches.kill("effect", "write", reason="They pay twice.", by="user:omar")
+    say(approval, bea)  # people go on deciding
+    assert advance(run) is Outcome.WAITING
+    approval.refresh_from_db()
+    assert (approval.state, approval.consumed_by_key, till.paid) == ("approved", "", [])
+    assert run.waiting_for.startswith("the release of the switch on all writes")
+    switches.release(switch.pk, then="resume", reason="Repaired.", by="user:omar")
+    timers.let_released_go()
+    assert advance(run) is Outcome.ENDED
+    assert len(till.paid) == 1
+
+
+def test_while_a_switch_is_on_a_no_is_heard_and_nobody_new_is_asked(
+    refunds: str, till: Till, bea: User
+) -> None:
+    run, approval = started(refunds)
+    switches.kill("tool", "pay_out", reason="They pay twice.", by="user:omar")
+    say(approval, bea, "reject", reason="Too much.", next="send_back")
+    assert advance(run) is Outcome.WAITING
+    assert not Approval.objects.filter(run=run, state="pending").exists(), "the new draft is not proposed yet"
+    assert till.paid == []
