@@ -3,7 +3,7 @@
 from django.urls import path, register_converter
 from django.urls.converters import StringConverter
 
-from runs.views import artifacts, budget, control, doubts, incidents, questions, runs
+from runs.views import artifacts, budget, control, doubts, incidents, questions, runs, undo
 
 
 class RunId(StringConverter):
@@ -51,6 +51,7 @@ urlpatterns = [
     path("runs/<run_id:run_id>/control/<verb:verb>/", control.control, name="control"),
     path("runs/<run_id:run_id>/resume/", runs.resume, name="resume"),
     path("runs/<run_id:run_id>/calls/<call_id:call_id>/settle/", runs.settle, name="settle"),
+    path("runs/<run_id:run_id>/calls/<call_id:call_id>/undo/", undo.undo, name="undo"),
     path("runs/<run_id:run_id>/grant/", budget.grant, name="grant"),
     path("runs/<run_id:run_id>/incident/", incidents.incident, name="incident"),
     path("runs/<run_id:run_id>/questions/<step_id:step_id>/", questions.question, name="question"),

@@ -205,6 +205,12 @@ class Tool:
         """Set the facts that policies decide by: ``(call) -> dict``, such as amount, currency, suspicious."""
         return self._set_hook("facts", function)
 
+    def undo(self, function: Hook) -> Hook:
+        """Set how a call that happened is undone: ``(call, result) -> arguments``, a dict for the tool that
+        `rollback` names; `result` is of the function's own type.
+        """
+        return self._set_hook("undo", function)
+
     @overload
     def lookup(self, function: Hook, /) -> Hook: ...
     @overload
@@ -318,6 +324,22 @@ class Tool:
             return Preview(default_sentence(self.title, call.arguments))
         shown = self._run(self._hooks["preview"], call)
         return shown if isinstance(shown, Preview) else Preview(str(shown))
+
+    def undoing(self, call: Call, result: Json) -> dict[str, Json]:
+        """The arguments with which the tool that `rollback` names undoes `call`, not yet validated there.
+
+        Raises LookupError without the hook, ContractError when it gives no arguments, and what it raises.
+        """
+        if not self.has("undo"):
+            raise LookupError(f"{self.name} does not say how it is undone; declare @{self.name}.undo")
+        arguments = self._hooks["undo"](call, self.restore(result))
+        try:
+            plain = normalise(arguments)
+        except NotJson as error:
+            raise ContractError(f"The undo of {self.name} gives no arguments: {error}") from None
+        if not isinstance(plain, dict):
+            raise ContractError(f"The undo of {self.name} must give a dict of arguments for {self.rollback}")
+        return plain
 
     def check(self, call: Call) -> None:
         """Ask the tool's own rules. Raises Refused, another ToolError of theirs, or HookFailed when they

@@ -14,6 +14,7 @@ from runs.services.bulk import MOST_AT_ONCE, VERBS, Forecast, Foreseen, foresee,
 from runs.services.calling import call_tool
 from runs.services.cancelling import cancel_run
 from runs.services.children import cancel_given_up, given_up, settle_family, tell_parent, untold
+from runs.services.compensating import may_be_undone, roll_back, undone_by
 from runs.services.consequences import Consequence, consequence_of
 from runs.services.control import pause_run, resume_run
 from runs.services.errands import answer_errand, hint_errand_again, take_errand, wake_for_lost
@@ -103,6 +104,7 @@ __all__ = [
     "lock_run",
     "names_of",
     "new_run",
+    "may_be_undone",
     "note_said",
     "note_versions",
     "overdue",
@@ -127,6 +129,7 @@ __all__ = [
     "send_message",
     "settle_call",
     "settle_family",
+    "roll_back",
     "settled_then",
     "standing_of",
     "start_run",
@@ -137,6 +140,7 @@ __all__ = [
     "take_errand",
     "tell_again",
     "tell_parent",
+    "undone_by",
     "untold",
     "versions_not_as_activated",
     "wake",

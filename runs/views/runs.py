@@ -140,7 +140,14 @@ def _content_of(tab: str, detail: RunDetail, request: HttpRequest) -> dict[str, 
         before = request.GET.get("before", "0")
         return {"journal": queries.journal_page(detail.run, int(before) if before.isdecimal() else 0)}
     if tab == "calls":
-        return {"let_through": queries.permissions_of_calls(detail.run, detail.calls)}
+        undone = services.undone_by([call.pk for call in detail.calls])
+        open_again = (RunState.FAILED, RunState.CANCELLED)
+        left = [one for one in detail.calls if one.pk not in undone or undone[one.pk][1] in open_again]
+        return {
+            "let_through": queries.permissions_of_calls(detail.run, detail.calls),
+            "undone": undone,
+            "undoable": {call.pk for call in left if services.may_be_undone(call)},
+        }
     if tab == "artifacts":
         may_open = person(request).has_perm(CONTENT)
         return {"artifacts": artifacts_of(detail.run, content=may_open), "may_open": may_open}

@@ -90,7 +90,7 @@ def test_every_hook_is_documented_here_and_explained() -> None:
     explained = (DOCS / "how-to" / "write-a-tool.md").read_text(encoding="utf-8")
     tools = (ROOT / "tools" / "contract.py").read_text(encoding="utf-8")
     hooks = set(re.findall(r'_set_hook\("(\w+)"', tools))
-    assert hooks == {"preview", "precondition", "facts", "lookup"}
+    assert hooks == {"preview", "precondition", "facts", "lookup", "undo"}
     assert [hook for hook in hooks if f"`{hook}`" not in section("tool")] == []
     assert [hook for hook in hooks if f"### {hook}" not in explained] == []
 

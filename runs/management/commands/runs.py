@@ -8,7 +8,7 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from typing import Any
 
-from runs.cli import checking, control, looking, starting, telling, versions
+from runs.cli import checking, control, looking, starting, telling, undoing, versions
 from runs.cli.answers import Answers, add_verbs, answering
 from tools.command import PlainCommand
 
@@ -16,6 +16,7 @@ VERBS = [
     *starting.VERBS,
     *looking.VERBS,
     *control.VERBS,
+    *undoing.VERBS,
     *telling.VERBS,
     *checking.VERBS,
     *versions.VERBS,
