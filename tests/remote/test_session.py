@@ -17,6 +17,8 @@ import pytest
 from ops.launch.processes import wait_until
 from tests.remote.conftest import SERVING, Declared, Ledger, command, kill, signed, sync
 from tests.together import at_once
+from tools import calling
+from tools.clock import db_now
 from tools.contract import InvalidArguments, InvalidOutput
 from tools.effects import Effect
 from tools.failures import FailureClass, Proof, classify
@@ -25,6 +27,7 @@ from tools.mcp import session as sessions
 from tools.mcp.rows import RemoteState, RemoteTool
 from tools.mcp.session import AnswerLost, CallFailed, ServerAway
 from tools.mcp.tool import ToolDisabled
+from tools.models import ToolCall
 from tools.retry import Action, decide
 from tools.secrets import SecretMissing
 
@@ -268,3 +271,22 @@ def test_nothing_of_it_is_loaded_before_it_is_needed(piped: str, settings: Any) 
     env = {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings"}
     env["HOLDPOINT_MCP_SERVERS"] = settings.HOLDPOINT_MCP_SERVERS
     subprocess.run([sys.executable, "-c", code], env=env, check=True, cwd=SERVING.parents[2])
+
+
+def test_a_call_that_was_asked_for_under_another_signature_is_not_sent(piped: str, ledger: Ledger) -> None:
+    tool = signed("say", effect="read")
+    call = ToolCall(
+        id="call_1",
+        step_id="stp_1",
+        run_id="run_1",
+        tool=tool.name,
+        version=1,
+        effect="read",
+        started_at=db_now(),
+    )
+    call.save(force_insert=True)
+    assert calling.perform(tool, {}, "k", "call_1")
+    review.sign(tool.name, actor="user:omar", reason="It writes.", effect="irreversible")
+    with pytest.raises(ToolDisabled, match="signed anew, as version 2"):
+        calling.perform(tool, {}, "k", "call_1")
+    assert len(ledger.calls()) == 1
