@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 from django.contrib.auth import get_user_model
 from django.core.management import CommandError, call_command
+from django.db import OperationalError
 
 from tests.tools.test_tool_calls import Receipt, in_doubt, pay, started
 from tools import ports
+from tools.cli import listing
 from tools.clock import db_now
 from tools.contract import Tool
 from tools.misfits import Misfit
@@ -99,6 +101,16 @@ class TestShow:
 def undoable() -> str:
     """Something that can be undone."""
     return ""
+
+
+def test_a_database_that_is_behind_is_said_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    def read(*tools: str) -> Any:
+        raise OperationalError("no such table: tools_misfit")
+
+    monkeypatch.setattr(listing, "of_tools", read)
+    with pytest.raises(CommandError, match=r"does not answer \(no such table: .*manage.py migrate") as caught:
+        run("list")
+    assert caught.value.returncode == 1
 
 
 class TestUnknown:

@@ -12,7 +12,7 @@ from tools.contract import Tool
 from tools.misfits import Counted
 from tools.models import ToolCall
 from tools.registry import all_tools
-from tools.retry import DEFAULT_POLICY, RetryPolicy
+from tools.retry import RetryPolicy
 
 
 def tool_as_json(tool: Tool) -> dict[str, Json]:
@@ -24,7 +24,7 @@ def tool_as_json(tool: Tool) -> dict[str, Json]:
         "rollback": tool.rollback,
         "hooks": tool.hooks,
         "lookup_is_final": tool.lookup_is_final,
-        "retry": asdict(DEFAULT_POLICY),
+        "retry": asdict(tool.retry),
         "breaker": breaker_as_json(tool),
         "limit": limit_as_json(tool),
         "contract_digest": tool.contract_digest,
@@ -54,7 +54,7 @@ def in_lines(tool: Tool) -> list[tuple[str, str]]:
         ("version", str(tool.version)),
         ("contract", tool.contract_digest),
         ("timeout", f"{tool.timeout:g} s"),
-        ("retry", _retry(DEFAULT_POLICY)),
+        ("retry", _retry(tool.retry)),
         ("queue", tool.queue or "that of its run"),
         ("hooks", _hooks(tool)),
         ("used by", "; ".join(users) if users else "no agent; workflows may call it all the same"),

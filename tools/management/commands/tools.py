@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from django.db import OperationalError, ProgrammingError
+
 from tools import services
 from tools.cli import breaker, listing, locking, mcp, reconcile, showing, switches, unknown
 from tools.cli.answers import Answers, Exit, add_verbs, answering, no
@@ -56,6 +58,13 @@ def _in_exit_codes() -> Iterator[None]:
         raise no(Exit.CONFLICT, _sentence(error)) from error
     except services.SettlementRefused as error:
         raise no(Exit.REFUSED, _sentence(error)) from error
+    except (OperationalError, ProgrammingError) as error:
+        cure = "see that it can be reached and is up to date: manage.py migrate"
+        raise no(Exit.FAILED, f"The database does not answer ({_first_line(error)}); {cure}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def _sentence(error: Exception) -> str:
