@@ -137,6 +137,9 @@ class ReplayTurn(Turn):
     def lock(self, *, under_orders: bool = False) -> None:
         self.end_here()
 
+    def waits_for_order(self, path: str, subject: Any, order: Any) -> NoReturn:
+        self.end_here()
+
     def also(self, write: Write) -> None:
         self.end_here()
 
