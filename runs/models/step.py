@@ -124,10 +124,12 @@ class Step(StateModel):
         """It was not done: the tool's own rules, a policy or a person said no."""
 
     @transition(
-        field=state, source=[StepState.STARTED.value, StepState.WAITING.value], target=StepState.UNKNOWN.value
+        field=state,
+        source=[StepState.STARTED.value, StepState.WAITING.value, StepState.HELD.value],
+        target=StepState.UNKNOWN.value,
     )
     def lose(self) -> None:
-        """It was sent and nobody knows whether it happened."""
+        """It was sent and nobody knows whether it happened; held: no further attempt is allowed."""
 
     @transition(field=state, source=StepState.HELD.value, target=StepState.SUCCEEDED.value)
     def answer(self) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
+from typing import NoReturn
 
 from runs.gate import Refuse
 from runs.models import Step
+from runs.services.closing import last_failed
 from runs.steps.proposal import Proposal
 from runs.steps.record import (
     close,
@@ -87,6 +89,17 @@ def settled_by_lookup(turn: Turn, proposal: Proposal, step: Step) -> bool:
         until = until or turn.clock.after(LOOK_AGAIN)
         raise turn.stop(Suspend(f"an answer about {proposal.tool.title}", until=until))
     return False
+
+
+def leave_in_doubt(turn: Turn, step: Step, refused: Refuse) -> NoReturn:
+    """Another attempt is refused while an earlier one may have happened: that no is not how the call ended.
+
+    A person settles it; if it had not happened, the no stands.
+    """
+    call = last_failed(step)
+    step.not_before = step.not_before or call.not_before or turn.now()
+    said = f"{call.error}; another attempt is refused: {refused.reason}"
+    leave_unknown(turn, step, call, Failure(FailureClass.UNKNOWN_OUTCOME, said))
 
 
 def ended_as_undone(turn: Turn, proposal: Proposal, step: Step) -> bool:

@@ -13,7 +13,7 @@ from runs.models import Step
 from runs.states import StepState
 from runs.steps import protecting
 from runs.steps.attempt import act, intend, recover, try_again
-from runs.steps.doubt import LOOK_AGAIN, settled_by_lookup
+from runs.steps.doubt import LOOK_AGAIN, leave_in_doubt, settled_by_lookup
 from runs.steps.guards import before
 from runs.steps.proposal import Proposal, as_proposed, hook_call, new_step
 from runs.steps.record import ask_a_person, give_up, outcome_of, refuse
@@ -229,17 +229,24 @@ def _take_answer(turn: Turn, proposal: Proposal, step: Step) -> None:
             intend(turn, proposal, step, verdict)
             return
         protecting.not_begun(turn, proposal)
-        if isinstance(verdict, Refuse):
+        if isinstance(verdict, Hold):
+            _stay_held(turn, step, proposed, verdict)
+        elif not step.in_doubt:
             refuse(turn, step, verdict)
             turn.commit()
-            return
-        if step.state != StepState.HELD:
-            step.hold()
-            turn.changed(step)
-        if verdict.request is not None:  # it changed since somebody said yes: they are asked again
-            turn.pending.entries += gate.installed().open(proposed, verdict)
-            turn.commit(intent=True)
-    raise turn.stop(_undecided(proposal))
+    if isinstance(verdict, Hold):
+        raise turn.stop(_undecided(proposal))
+    if step.in_doubt:
+        leave_in_doubt(turn, step, verdict)
+
+
+def _stay_held(turn: Turn, step: Step, proposed: ProposedCall, hold: Hold) -> None:
+    if step.state != StepState.HELD:
+        step.hold()
+        turn.changed(step)
+    if hold.request is not None:  # it changed since somebody said yes: they are asked again
+        turn.pending.entries += gate.installed().open(proposed, hold)
+        turn.commit(intent=True)
 
 
 def _still_allowed(turn: Turn, proposal: Proposal, step: Step, yes: Go) -> Go | Refuse:

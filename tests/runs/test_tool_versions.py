@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from approvals import rulebook
 from approvals import services as decisions
 from approvals.models import Approval
 from runs import engine, services, workflow
+from runs.clock import db_now
 from runs.context import Run
 from runs.engine import Outcome
 from runs.models import Run as RunRow
@@ -19,6 +21,7 @@ from runs.models import Step
 from runs.stops import Fenced
 from runs.turns.turn import Turn
 from tools import registry
+from tools import services as calls
 from tools.contract import IdempotencyKey, Tool
 from tools.failures import Transient
 from tools.models import ToolCall
@@ -220,6 +223,35 @@ class TestWhatHasNotEnded:
         approve(Approval.objects.get(run=run, state="pending"), bea)
         assert woken(run) is Outcome.ENDED
         assert len(till.paid) == 1 and run.output == "version 2"
+
+    @pytest.mark.parametrize(
+        ("outcome", "ends"), [("happened", "it was there"), ("did_not_happen", "Rejected")]
+    )
+    def test_a_no_to_another_attempt_does_not_say_that_the_first_did_not_happen(
+        self, till: Till, bea: User, monkeypatch: pytest.MonkeyPatch, outcome: str, ends: str
+    ) -> None:
+        run = begun("t.pay")
+        approve(Approval.objects.get(run=run), bea)
+        with monkeypatch.context() as dying:
+            dying.setattr(Turn, "must_still_own", gone)
+            assert woken(run) is Outcome.FENCED
+        till.declare(2)
+        taken_over(run)
+        assert engine.advance(run.id, "wrk_other") is Outcome.WAITING
+        asked = Approval.objects.get(run=run, state="pending")
+        decisions.decide(asked.pk, by=bea, verdict="reject", digest=asked.digest, reason="no")
+        assert woken(run) is Outcome.NEEDS_ATTENTION
+        run.refresh_from_db()
+        call = ToolCall.objects.get(state="unknown")
+        assert (run.attention["code"], run.steps.get().state) == ("unknown_outcome", "unknown")
+        assert "another attempt is refused: no" in run.attention["sentence"]
+        result = "it was there" if outcome == "happened" else None
+        ToolCall.objects.update(not_before=db_now() - timedelta(seconds=1))
+        calls.settle(call.pk, outcome, result, note="Asked the bank.", by="user:ben")
+        woken(run)
+        run.refresh_from_db()
+        assert (run.state, till.paid) == ("succeeded" if outcome == "happened" else "cancelled", [])
+        assert ends in str(run.output)
 
     def test_what_the_lookup_finds_ends_it(
         self, till: Till, bea: User, monkeypatch: pytest.MonkeyPatch
