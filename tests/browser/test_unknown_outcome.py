@@ -67,12 +67,12 @@ def test_it_works(visit: Callable[..., Any], call: ToolCall, size: dict[str, Any
     page.get_by_label("Transaction").fill("T-17")
     assert window.overflow() == 0
     page.get_by_label("How do you know?").fill("It is in the bank's list")
-    page.get_by_role("button", name="Settle it").click()
+    page.get_by_role("button", name="Put it on record").click()
     expect(page.get_by_text("Cents: write a whole number")).to_be_visible()
     assert window.overflow() == 0
     page.get_by_label("Cents").fill("950")
-    page.get_by_role("button", name="Settle it").click()
+    page.get_by_role("button", name="Put it on record").click()
     page.wait_for_url(f"**/runs/{call.run_id}/")
-    expect(page.get_by_role("button", name="Settle it")).to_have_count(0)
+    expect(page.get_by_role("button", name="Put it on record")).to_have_count(0)
     call.refresh_from_db()
     assert (call.state, call.settled_by) == ("succeeded", "user:omar")

@@ -267,6 +267,7 @@ class TestPriority:
     def test_a_hint_carries_it_and_so_does_its_second(self, monkeypatch: pytest.MonkeyPatch) -> None:
         sent: list[tuple[str, str, int]] = []
         monkeypatch.setattr(messages, "send", lambda *told: sent.append(told))
+        monkeypatch.setattr(messages, "waiting_in", lambda queue: 0)  # whatever other tests left there
         run = start(priority=8)
         move(run, wake_at=past())
         timers.sweep()
