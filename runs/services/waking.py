@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
+
+from django.db.models import Max
 
 from runs import messages
 from runs.actors import current
@@ -194,7 +196,7 @@ def rescue_run(
             run.rescue()
         at_once = run.alone or run.crashes < TOGETHER
         now = db_now()
-        run.wake_at = now + (HINT_LOST_AFTER if at_once else _apart())
+        run.wake_at = now + HINT_LOST_AFTER if at_once else _apart(now)
         chain(run, [Entry("run.rescued", f"Taken up again: {reason}", content)], current(), now)
         run.save()
         if at_once:
@@ -212,11 +214,12 @@ def _pause(run: Run, reason: str, content: dict[str, Any]) -> bool:
     return True
 
 
-def _apart() -> timedelta:
-    """Where nobody runs suspects alone they come back at moments of their own: who dies again was not near
-    the culprit, but is it.
-    """
-    return HINT_LOST_AFTER * random.uniform(0.1, 4.0)  # noqa: S311 - only spreads them
+def _apart(now: datetime) -> datetime:
+    """When the next of the runs goes on that come back apart from each other: behind the last of them."""
+    apart = Run.objects.filter(state=RunState.QUEUED, alone=False, crashes__gte=TOGETHER, wake_at__gt=now)
+    last = apart.aggregate(last=Max("wake_at"))["last"] or now
+    # Caretakers that take up two at the same moment do not see each other's.
+    return last + HINT_LOST_AFTER * random.uniform(1.0, 1.5)  # noqa: S311 - only spreads them
 
 
 def _quarantine(run: Run, content: dict[str, Any]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
 
@@ -134,6 +135,18 @@ class TestBeforeTheFirstMessage:
         assert lease.claim(runs[0].id, lost) is not None
         timers.take_over()
         assert told == [runs[0].id]
+
+    def test_where_nobody_runs_suspects_alone_each_comes_back_behind_the_one_before(
+        self, runs: list[RunRow], lost: str, told: list[str]
+    ) -> None:
+        for run in runs:
+            RunRow.objects.filter(pk=run.pk).update(crashes=1)
+            assert lease.claim(run.pk, lost) is not None
+        timers.take_over()
+        assert told == []
+        moments = sorted(RunRow.objects.filter(crashes=2).values_list("wake_at", flat=True))
+        gaps = [(later - before).total_seconds() for before, later in pairwise(moments)]
+        assert len(moments) == len(runs) > 2 and min(gaps) >= 4.9
 
 
 class TestSuspects:
