@@ -94,7 +94,7 @@ def hint_again() -> int:
     due = Run.objects.filter(state=RunState.QUEUED, wake_at__lte=db_now())
     queues = set(due.order_by("wake_at").values_list("queue", flat=True)[:BATCH])
     busy = [queue for queue in queues if messages.waiting_in(queue) >= BATCH]
-    in_line = Q(queue__in=busy, alone=False, wake_at__gt=db_now() - IN_LINE)
+    in_line = Q(queue__in=busy, alone=False, wake_at__gt=db_now() - IN_LINE) & ~Q(placed=False)
     return each(by_moment(due.exclude(in_line) if busy else due, "wake_at"), services.requeue)
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 
+from ops.launch.processes import NotReady
 from runs.models import Run, Worker
 from runs.services import MAX_CRASHES
 from tests.flows.conftest import Crew, Stage, assert_whole, state_of
@@ -49,7 +52,8 @@ def test_it_is_stopped_where_no_worker_is_kept_for_suspects(crew: Crew, stage: S
 
     def looked_after() -> bool:
         if not worker.alive():
-            worker.start().wait_ready(60)
+            with suppress(NotReady):  # it may meet the poison before it has said that it is ready
+                worker.start().wait_ready(60)
         return state_of(doomed) == "needs_attention"
 
     until(looked_after, 90)
@@ -71,7 +75,8 @@ def test_the_runs_beside_it_are_told_from_it(crew: Crew, stage: Stage, until: Un
 
     def looked_after() -> bool:
         if not worker.alive():
-            worker.start().wait_ready(60)
+            with suppress(NotReady):  # it may meet the poison before it has said that it is ready
+                worker.start().wait_ready(60)
         if len(world.happened("poison")) >= MAX_CRASHES - 1:
             stage.let_go(gate)
         return state_of(doomed) == "needs_attention"
